@@ -1,0 +1,194 @@
+//! The checked domain type of a pipeline file. Reading makes one of these or a list of diagnostics, never both halves.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+
+use crate::diagnostic::{Source, Span, Spanned};
+use crate::workspace_id::WorkspaceId;
+
+/// A layer of the medallion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// As delivered.
+    Bronze,
+    /// Typed, deduplicated, checked.
+    Silver,
+    /// Derived by SQL.
+    Gold,
+}
+
+impl Layer {
+    /// All layers, in the order of the data.
+    pub const ALL: [Layer; 3] = [Layer::Bronze, Layer::Silver, Layer::Gold];
+
+    /// `bronze`, `silver` or `gold`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Layer::Bronze => "bronze",
+            Layer::Silver => "silver",
+            Layer::Gold => "gold",
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A table's name, `layer.name`; the name is `[a-z][a-z0-9_]*`, at most 64 characters, and does not end with the suffixes kept for
+/// the tables that stand beside a silver table (`_quarantine`, `_tombstones`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// The layer.
+    pub layer: Layer,
+    /// The name within the layer.
+    pub name: String,
+}
+
+impl TableName {
+    /// `layer.name`; the caller has checked the name.
+    pub fn new(layer: Layer, name: impl Into<String>) -> Self {
+        Self { layer, name: name.into() }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.layer, self.name)
+    }
+}
+
+/// A pipeline file, read and checked for shape. Whether its tables, columns and SQL fit is checked by `pipeline::check`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// `name:`.
+    pub name: Spanned<String>,
+    /// `ontology:`, the pinned version.
+    pub ontology: Option<Spanned<String>>,
+    /// `workspace:`.
+    pub workspace: WorkspaceSpec,
+    /// In the order of the file.
+    pub bronze: Vec<BronzeTable>,
+    /// In the order of the file.
+    pub silver: Vec<SilverTable>,
+    /// In the order of the file.
+    pub gold: Vec<GoldTable>,
+    /// The text that the spans point into.
+    pub source: Arc<Source>,
+}
+
+/// Where a row's workspace comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WorkspaceSpec {
+    /// Not in the file: the flag, the environment, or `default`.
+    Inherit,
+    /// One workspace for all rows.
+    Fixed(Spanned<WorkspaceId>),
+    /// A column of the feed names it, row by row.
+    Column(Spanned<String>),
+}
+
+/// `bronze.<name>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BronzeTable {
+    /// `bronze.<name>` and where the key stands.
+    pub name: Spanned<TableName>,
+    /// `method:`, an id in the catalog.
+    pub method: Spanned<String>,
+    /// `inputs:`, as JSON values, in the order of the file, each with the spans of its key and value.
+    pub inputs: Vec<MethodInput>,
+    /// Where `inputs:` stands (the table's key when it is not given).
+    pub inputs_span: Span,
+    /// `columns:`, names and types that are known though the data may not show them yet. Leaves are text unless the source is Parquet.
+    pub columns: Vec<(Spanned<String>, Spanned<DataType>)>,
+    /// `description:`.
+    pub description: Option<String>,
+}
+
+/// One entry of `inputs:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MethodInput {
+    /// The input's name.
+    pub name: Spanned<String>,
+    /// Its value after `${VAR}` was filled in.
+    pub value: Spanned<serde_json::Value>,
+}
+
+/// `silver.<name>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SilverTable {
+    /// `silver.<name>` and where the key stands.
+    pub name: Spanned<TableName>,
+    /// `from:`, a bronze table.
+    pub from: Spanned<TableName>,
+    /// `entity:`, an entity of the ontology: names, types and key of the columns.
+    pub entity: Option<Spanned<String>>,
+    /// `select:`, output column to SQL expression over the input's columns.
+    pub select: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `where:`, an SQL condition over the input's columns; rows for which it does not hold are dropped.
+    pub filter: Option<Spanned<String>>,
+    /// `key:`, output columns.
+    pub key: Vec<Spanned<String>>,
+    /// `sequence_by:`, an SQL expression over output columns (then input columns); the greatest wins.
+    pub sequence_by: Option<Spanned<String>>,
+    /// `delete_when:`, an SQL condition over the input's columns.
+    pub delete_when: Option<Spanned<String>>,
+    /// `expect:`, in the order of the file.
+    pub expect: Vec<Expectation>,
+    /// `description:`.
+    pub description: Option<String>,
+}
+
+/// One entry of `expect:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expectation {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// `check:`, an SQL condition over output columns (then input columns).
+    pub check: Spanned<String>,
+    /// `otherwise:`.
+    pub otherwise: Otherwise,
+}
+
+/// What happens to a row for which an expectation is false or null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Otherwise {
+    /// It is counted and kept.
+    Warn,
+    /// It is left out and counted.
+    Drop,
+    /// It goes to the quarantine table.
+    Quarantine,
+    /// The job fails and the table stays as it was.
+    Fail,
+}
+
+impl Otherwise {
+    /// All, in rising order of severity of what happens.
+    pub const ALL: [Otherwise; 4] = [Otherwise::Warn, Otherwise::Drop, Otherwise::Quarantine, Otherwise::Fail];
+
+    /// As written in a pipeline.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Otherwise::Warn => "warn",
+            Otherwise::Drop => "drop",
+            Otherwise::Quarantine => "quarantine",
+            Otherwise::Fail => "fail",
+        }
+    }
+}
+
+/// `gold.<name>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoldTable {
+    /// `gold.<name>` and where the key stands.
+    pub name: Spanned<TableName>,
+    /// `sql:`, a query over the workspace's tables.
+    pub sql: Spanned<String>,
+    /// `description:`.
+    pub description: Option<String>,
+}

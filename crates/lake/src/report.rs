@@ -1,0 +1,183 @@
+//! `run.json`: what a run did. The file, `lake run --output json` and the summary on the terminal are this one value.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The schema name of [`RunReport`].
+pub const RUN_SCHEMA: &str = "lake.run.v1";
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Every table is up to date.
+    Succeeded,
+    /// At least one table failed.
+    Failed,
+    /// The user stopped it; every table is whole.
+    Interrupted,
+}
+
+/// How one table's job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableStatus {
+    /// A new version was committed.
+    Written,
+    /// There was nothing to do; no version was committed.
+    Unchanged,
+    /// The job failed; the table is as it was.
+    Failed,
+    /// Not tried, because a table it reads from failed or the run was stopped.
+    Skipped,
+}
+
+/// How the rows got into the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Files were added.
+    Append,
+    /// Files that held a changed key were rewritten.
+    Merge,
+    /// The partitions of the workspaces that changed were replaced.
+    Replace,
+}
+
+/// One run of a pipeline. `null` is unknown, `0` is exactly zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// [`RUN_SCHEMA`].
+    pub schema: String,
+    /// UUIDv7.
+    pub run_id: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// UTC.
+    pub started_at: DateTime<Utc>,
+    /// Wall time.
+    pub seconds: f64,
+    /// Peak resident memory of the process, bytes; `null` where the system does not tell.
+    pub peak_memory_bytes: Option<u64>,
+    /// The workspaces whose rows were read or written, sorted.
+    pub workspaces: Vec<String>,
+    /// In the order of work.
+    pub tables: Vec<TableReport>,
+    /// Vector collections and graphs.
+    pub sinks: Vec<SinkReport>,
+}
+
+/// One table of a run. `rows_read = rows_written + rows_dropped + rows_quarantined + rows_superseded + rows_deleted`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableReport {
+    /// `layer.name`.
+    pub table: String,
+    /// How it ended.
+    pub status: TableStatus,
+    /// `null` when nothing was written.
+    pub strategy: Option<Strategy>,
+    /// Rows that reached the table's checks: records of files (bronze), rows of the input (silver), rows the query
+    /// returned (gold).
+    pub rows_read: u64,
+    /// Rows that are now in the table because of this run.
+    pub rows_written: u64,
+    /// Delete events applied.
+    pub rows_deleted: u64,
+    /// Rows left out by `where` or by an expectation that drops.
+    pub rows_dropped: u64,
+    /// Rows sent to the quarantine table.
+    pub rows_quarantined: u64,
+    /// Rows that a later row of the same key made void.
+    pub rows_superseded: u64,
+    /// Data files written.
+    pub files_written: u64,
+    /// Bytes of those files.
+    pub bytes_written: u64,
+    /// Version before; `null` when the table did not exist.
+    pub version_from: Option<i64>,
+    /// Version after; `null` when the table does not exist.
+    pub version_to: Option<i64>,
+    /// Wall time.
+    pub seconds: f64,
+    /// Source files read (bronze) or input files read (silver, gold).
+    pub files_read: u64,
+    /// What each expectation found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expectations: BTreeMap<String, ExpectationReport>,
+    /// Rows in quarantine by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantine_reasons: BTreeMap<String, u64>,
+    /// Why it failed or was skipped; holds no row values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorReport>,
+}
+
+/// What one expectation found in one run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectationReport {
+    /// Rows for which it holds.
+    pub passed: u64,
+    /// Rows for which it is false or null.
+    pub failed: u64,
+}
+
+/// An error as a user sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// What went wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// One sink of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkReport {
+    /// `vectors.name` or `graph.name`.
+    pub sink: String,
+    /// `in_step`, `behind` or `failed`.
+    pub status: String,
+    /// Points, nodes or edges written.
+    pub upserted: u64,
+    /// Points, nodes or edges removed.
+    pub deleted: u64,
+    /// The table version the sink is true for.
+    pub source_version: Option<i64>,
+}
+
+impl TableReport {
+    /// A report in which nothing has happened yet.
+    pub fn new(table: impl Into<String>) -> Self {
+        Self {
+            table: table.into(),
+            status: TableStatus::Unchanged,
+            strategy: None,
+            rows_read: 0,
+            rows_written: 0,
+            rows_deleted: 0,
+            rows_dropped: 0,
+            rows_quarantined: 0,
+            rows_superseded: 0,
+            files_written: 0,
+            bytes_written: 0,
+            version_from: None,
+            version_to: None,
+            seconds: 0.0,
+            files_read: 0,
+            expectations: BTreeMap::new(),
+            quarantine_reasons: BTreeMap::new(),
+            error: None,
+        }
+    }
+
+    /// Whether every row read is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.rows_read
+            == self.rows_written + self.rows_dropped + self.rows_quarantined + self.rows_superseded + self.rows_deleted
+    }
+}
