@@ -1,10 +1,19 @@
 //! The `lake` SDK: medallion pipelines over Delta tables, with every row in its workspace's partition.
 
 pub mod diagnostic;
+pub mod engine;
 mod error;
+mod lake;
 pub mod pipeline;
+mod query_error;
 pub mod report;
+pub mod storage;
+pub mod table;
+mod workspace;
 mod workspace_id;
 
 pub use error::{Error, ErrorKind, Result};
+pub use lake::{Lake, LakeBuilder};
+pub use query_error::query_error;
+pub use workspace::{Workspace, WorkspaceTable, plan_query};
 pub use workspace_id::{MAX_WORKSPACE_CHARS, UNASSIGNED, WORKSPACE_COLUMN, WorkspaceId};

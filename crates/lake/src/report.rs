@@ -177,7 +177,6 @@ impl TableReport {
 
     /// Whether every row read is accounted for.
     pub fn adds_up(&self) -> bool {
-        self.rows_read
-            == self.rows_written + self.rows_dropped + self.rows_quarantined + self.rows_superseded + self.rows_deleted
+        self.rows_read == self.rows_written + self.rows_dropped + self.rows_quarantined + self.rows_superseded + self.rows_deleted
     }
 }

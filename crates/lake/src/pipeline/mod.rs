@@ -3,5 +3,6 @@
 mod model;
 
 pub use model::{
-    BronzeTable, Expectation, GoldTable, Layer, MethodInput, Otherwise, Pipeline, SilverTable, TableName, WorkspaceSpec,
+    BronzeTable, Expectation, GoldTable, Layer, MAX_TABLE_NAME, MethodInput, Otherwise, Pipeline, QUARANTINE_SUFFIX, SilverTable,
+    TOMBSTONES_SUFFIX, TableName, WorkspaceSpec,
 };

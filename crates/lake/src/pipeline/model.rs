@@ -1,11 +1,13 @@
 //! The checked domain type of a pipeline file. Reading makes one of these or a list of diagnostics, never both halves.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 
 use crate::diagnostic::{Source, Span, Spanned};
+use crate::error::{Error, ErrorKind, Result};
 use crate::workspace_id::WorkspaceId;
 
 /// A layer of the medallion.
@@ -49,10 +51,59 @@ pub struct TableName {
     pub name: String,
 }
 
+/// The longest name of a table, in characters.
+pub const MAX_TABLE_NAME: usize = 64;
+
+/// The end of the name of a silver table's quarantine.
+pub const QUARANTINE_SUFFIX: &str = "_quarantine";
+
+/// The end of the name of a silver table's tombstones.
+pub const TOMBSTONES_SUFFIX: &str = "_tombstones";
+
 impl TableName {
     /// `layer.name`; the caller has checked the name.
     pub fn new(layer: Layer, name: impl Into<String>) -> Self {
         Self { layer, name: name.into() }
+    }
+
+    /// `layer.name` when `name` is one that a table can have; names kept for tables beside others are among them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for any other name, so that no name can be a path.
+    pub fn checked(layer: Layer, name: &str) -> Result<Self> {
+        let longest = MAX_TABLE_NAME + TOMBSTONES_SUFFIX.len().max(QUARANTINE_SUFFIX.len());
+        let fits = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && name.len() <= longest;
+        if fits {
+            Ok(Self::new(layer, name))
+        } else {
+            Err(Error::new(ErrorKind::Config, format!("`{name}` cannot be the name of a table"))
+                .with_hint("use lower-case letters, digits and `_`, starting with a letter"))
+        }
+    }
+
+    /// The quarantine table beside this one.
+    pub fn quarantine(&self) -> Self {
+        Self::new(self.layer, format!("{}{QUARANTINE_SUFFIX}", self.name))
+    }
+
+    /// The tombstones beside this one.
+    pub fn tombstones(&self) -> Self {
+        Self::new(self.layer, format!("{}{TOMBSTONES_SUFFIX}", self.name))
+    }
+}
+
+impl FromStr for TableName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (layer, name) = text.split_once('.').unwrap_or(("", text));
+        match Layer::ALL.into_iter().find(|l| l.as_str() == layer) {
+            Some(layer) => Self::checked(layer, name),
+            None => Err(Error::new(ErrorKind::Config, format!("`{text}` is not a table's name"))
+                .with_hint("write the layer and the name, such as `silver.posts`")),
+        }
     }
 }
 

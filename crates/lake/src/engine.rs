@@ -1,0 +1,154 @@
+//! The query engine of this process: one memory budget, one place to spill, sessions that can only read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The name of the only catalog in a session.
+pub const CATALOG: &str = "lake";
+
+/// The part of the memory budget that the engine's operators share; the rest is for what it does not count: Parquet
+/// readers and writers, and the program itself.
+const POOL_SHARE: f64 = 0.6;
+
+/// The least budget, in bytes, with which the engine starts.
+const LEAST_MEMORY: u64 = 64 << 20;
+
+/// How an [`Engine`] is set up.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Bytes of memory that the process may use; `None` for no limit.
+    pub memory: Option<u64>,
+    /// Threads of one query; `None` for one a core.
+    pub threads: Option<usize>,
+    /// Where operators spill; `None` for the system's folder for temporary files.
+    pub spill: Option<PathBuf>,
+}
+
+/// Shared by all workspaces of a [`crate::Lake`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    runtime: Arc<RuntimeEnv>,
+    options: EngineOptions,
+}
+
+impl Engine {
+    /// Sets up the budget and the folder to spill to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a budget below 64 MiB.
+    pub fn new(options: EngineOptions) -> Result<Self> {
+        let disk = match &options.spill {
+            None => DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
+            Some(folder) => DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![folder.clone()])),
+        };
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(pool(options.memory)?)
+            .with_disk_manager_builder(disk)
+            .build()
+            .map_err(|e| Error::new(ErrorKind::Storage, "cannot set up the query engine").with_source(e))?;
+        Ok(Self { runtime: Arc::new(runtime), options })
+    }
+
+    /// The memory budget, in bytes.
+    pub fn memory(&self) -> Option<u64> {
+        self.options.memory
+    }
+
+    /// A session without tables.
+    pub fn session(&self) -> SessionContext {
+        let mut config = session_config();
+        if let Some(threads) = self.options.threads {
+            config = config.with_target_partitions(threads.max(1));
+        }
+        if self.options.memory.is_some() {
+            // Hash joins cannot spill; sort-merge joins can.
+            config.options_mut().optimizer.prefer_hash_join = false;
+        }
+        let state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(self.runtime.clone()).with_default_features().build();
+        SessionContext::new_with_state(state)
+    }
+}
+
+/// The configuration that planning and running share: names keep their case, times are UTC, nothing is listed.
+pub fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, "gold").with_information_schema(false);
+    config = config.with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.enable_ident_normalization = false;
+    options.execution.time_zone = Some("+00:00".to_string());
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    config
+}
+
+fn pool(memory: Option<u64>) -> Result<Arc<dyn MemoryPool>> {
+    let Some(bytes) = memory else { return Ok(Arc::new(UnboundedMemoryPool::default())) };
+    if bytes < LEAST_MEMORY {
+        return Err(Error::new(ErrorKind::Config, format!("a memory budget of {bytes} bytes is too small"))
+            .with_hint("give at least 64MiB, such as `--memory 512MiB`"));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a budget"
+    )]
+    let share = (bytes as f64 * POOL_SHARE) as usize;
+    let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
+    Ok(Arc::new(TrackConsumersPool::new(FairSpillPool::new(share), consumers)))
+}
+
+/// Reads `512MiB`, `2GB`, `1.5GiB` or a number of bytes.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for anything else.
+pub fn parse_memory(text: &str) -> Result<u64> {
+    let wrong = || {
+        Error::new(ErrorKind::Config, format!("`{text}` is not an amount of memory")).with_hint("write it as `512MiB` or `2GiB`")
+    };
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..digits].parse().map_err(|_| wrong())?;
+    let unit: f64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kib" | "k" => 1024.0,
+        "mib" | "m" => 1024.0 * 1024.0,
+        "gib" | "g" => 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        _ => return Err(wrong()),
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number has no sign")]
+    Ok((number * unit) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_with_binary_and_decimal_units() {
+        assert_eq!(parse_memory("512MiB").unwrap(), 512 << 20);
+        assert_eq!(parse_memory("1.5GiB").unwrap(), 3 << 29);
+        assert_eq!(parse_memory("2GB").unwrap(), 2_000_000_000);
+        assert_eq!(parse_memory("1048576").unwrap(), 1 << 20);
+        assert!(parse_memory("lots").is_err());
+        assert!(parse_memory("12 parsecs").is_err());
+    }
+
+    #[test]
+    fn a_tiny_budget_is_refused_with_a_hint() {
+        let error = Engine::new(EngineOptions { memory: Some(1 << 20), ..Default::default() }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.hint().unwrap().contains("64MiB"));
+    }
+}

@@ -1,0 +1,145 @@
+//! The seam: a list of files with partition values lowers to DataFusion's own `DataSourceExec`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{DFSchema, Result, ScalarValue, Statistics};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use object_store::ObjectStore;
+use url::Url;
+
+use crate::table::progress::fingerprint;
+use crate::table::snapshot::DataFile;
+use crate::workspace_id::WORKSPACE_COLUMN;
+
+/// The column with the index of a row's file.
+pub(crate) const FILE_COLUMN: &str = "__lake_file";
+
+/// The rows of some Parquet files of one table. The files are fixed when it is made, so a plan over it cannot reach others.
+pub(crate) struct FileScan {
+    schema: SchemaRef,
+    store: Arc<dyn ObjectStore>,
+    store_url: String,
+    files: Vec<DataFile>,
+    file_column: bool,
+}
+
+impl std::fmt::Debug for FileScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileScan").field("store_url", &self.store_url).field("files", &self.files.len()).finish_non_exhaustive()
+    }
+}
+
+impl FileScan {
+    /// `schema` has the workspace column last; `store` is rooted at the table's folder, `root`.
+    pub(crate) fn new(schema: SchemaRef, store: Arc<dyn ObjectStore>, root: &Url, files: Vec<DataFile>) -> Self {
+        let store_url = format!("lake://{:016x}/", fingerprint([root.as_str()]));
+        Self { schema, store, store_url, files, file_column: false }
+    }
+
+    /// Adds [`FILE_COLUMN`].
+    pub(crate) fn with_file_column(mut self) -> Self {
+        let extra = Arc::new(Field::new(FILE_COLUMN, DataType::UInt32, false));
+        self.schema = Arc::new(Schema::new(self.schema.fields().iter().cloned().chain([extra]).collect::<Vec<_>>()));
+        self.file_column = true;
+        self
+    }
+
+    fn partition_fields(&self) -> Vec<FieldRef> {
+        self.schema.fields().iter().filter(|f| is_partition(f.name())).cloned().collect()
+    }
+
+    fn file_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.schema.fields().iter().filter(|f| !is_partition(f.name())).cloned().collect::<Vec<_>>()))
+    }
+
+    fn partitioned_file(&self, index: usize, file: &DataFile) -> PartitionedFile {
+        let mut out = PartitionedFile::new(file.path.to_string(), file.size);
+        out.partition_values = vec![ScalarValue::Utf8(file.workspace.clone())];
+        if self.file_column {
+            out.partition_values.push(ScalarValue::UInt32(u32::try_from(index).ok()));
+        }
+        out
+    }
+
+    /// The files in `count` groups of about equal bytes.
+    fn groups(&self, count: usize) -> Vec<FileGroup> {
+        let mut order: Vec<usize> = (0..self.files.len()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(self.files[*i].size));
+        let mut groups = vec![(0u64, Vec::new()); count.clamp(1, self.files.len().max(1))];
+        for i in order {
+            if let Some(smallest) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+                smallest.0 += self.files[i].size;
+                smallest.1.push(self.partitioned_file(i, &self.files[i]));
+            }
+        }
+        groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
+    }
+
+    fn known_statistics(&self) -> Statistics {
+        let rows: Option<u64> = self.files.iter().map(|f| f.rows).sum();
+        let bytes: u64 = self.files.iter().map(|f| f.size).sum();
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        statistics.num_rows = rows.and_then(|r| usize::try_from(r).ok()).map_or(Precision::Absent, Precision::Exact);
+        statistics.total_byte_size = usize::try_from(bytes).map_or(Precision::Absent, Precision::Inexact);
+        statistics
+    }
+}
+
+fn is_partition(name: &str) -> bool {
+    name == WORKSPACE_COLUMN || name == FILE_COLUMN
+}
+
+#[async_trait]
+impl TableProvider for FileScan {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let url = ObjectStoreUrl::parse(&self.store_url)?;
+        state.runtime_env().register_object_store(url.as_ref(), self.store.clone());
+        let table = TableSchema::builder(self.file_schema()).with_table_partition_cols(self.partition_fields()).build();
+        let mut source = ParquetSource::new(table);
+        if let Some(filter) = conjunction(filters.iter().cloned()) {
+            let columns = DFSchema::try_from(self.schema.as_ref().clone())?;
+            source = source.with_predicate(state.create_physical_expr(filter, &columns)?);
+        }
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_file_groups(self.groups(state.config().target_partitions()))
+            .with_statistics(self.known_statistics())
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        Some(self.known_statistics())
+    }
+}

@@ -1,0 +1,205 @@
+//! A table at a version: its schema, its list of files, and how far it has come.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use deltalake::DeltaTable;
+use deltalake::kernel::Action;
+use object_store::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::TableName;
+use crate::query_error::query_error;
+use crate::storage::Root;
+use crate::table::commit::delta_error;
+use crate::table::history::At;
+use crate::table::log::{self, CommitFiles};
+use crate::table::progress::{Progress, Scope};
+use crate::table::scan::{FILE_COLUMN, FileScan};
+use crate::workspace_id::WORKSPACE_COLUMN;
+
+/// One data file of a table, as the scan needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataFile {
+    /// Path below the table's folder.
+    pub path: Path,
+    /// Bytes.
+    pub size: u64,
+    /// Rows, where the log says.
+    pub rows: Option<u64>,
+    /// The partition's workspace; `None` for rows without one.
+    pub workspace: Option<String>,
+    /// The log's statistics of the file, as JSON.
+    pub stats: Option<String>,
+    /// Whether some of its rows are marked as deleted beside the file.
+    pub has_deletion_vector: bool,
+}
+
+/// A Delta table of the lake at one version. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    name: TableName,
+    delta: DeltaTable,
+    schema: SchemaRef,
+}
+
+impl Snapshot {
+    /// Opens `name` at `at`; `None` when there is no such table.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when the log cannot be read, [`ErrorKind::NotFound`] when it has no such version.
+    pub async fn open(root: &Root, name: &TableName, at: At) -> Result<Option<Self>> {
+        let url = root.join(&folder(name))?;
+        if let Ok(path) = url.to_file_path()
+            && !path.join("_delta_log").is_dir()
+        {
+            return Ok(None);
+        }
+        let builder = deltalake::DeltaTableBuilder::from_url(url)
+            .map_err(|e| delta_error(&format!("cannot open `{name}`"), e))?
+            .with_storage_options(root.options().clone());
+        let builder = match at {
+            At::Latest => builder,
+            At::Version(v) => builder.with_version(u64::try_from(v).map_err(|_| no_version(name, v))?),
+            At::Time(t) => builder.with_timestamp(t),
+        };
+        match builder.load().await {
+            Ok(delta) => Self::new(name.clone(), delta).map(Some),
+            Err(deltalake::DeltaTableError::NotATable(_)) => Ok(None),
+            Err(e) => match at {
+                At::Version(v) => Err(no_version(name, v).with_source(e)),
+                _ => Err(delta_error(&format!("cannot open `{name}`"), e)),
+            },
+        }
+    }
+
+    pub(crate) fn new(name: TableName, delta: DeltaTable) -> Result<Self> {
+        let state = delta.snapshot().map_err(|e| delta_error(&format!("cannot read `{name}`"), e))?;
+        let full = state.snapshot().arrow_schema();
+        let rows = full.fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).cloned();
+        let workspace = Arc::new(Field::new(WORKSPACE_COLUMN, arrow::datatypes::DataType::Utf8, true));
+        let schema = Arc::new(Schema::new(rows.chain([workspace]).collect::<Vec<_>>()));
+        Ok(Self { name, delta, schema })
+    }
+
+    /// `layer.name`.
+    pub fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    /// The version.
+    pub fn version(&self) -> i64 {
+        self.delta.version().and_then(|v| i64::try_from(v).ok()).unwrap_or_default()
+    }
+
+    /// The columns, `workspace_id` last.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The Delta table below, for operations this SDK does not wrap.
+    pub fn delta(&self) -> &DeltaTable {
+        &self.delta
+    }
+
+    /// The files that hold the rows of `scope`, by path.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when the log's state is not readable.
+    pub fn files(&self, scope: &Scope) -> Result<Vec<DataFile>> {
+        Ok(self.all_files()?.into_iter().filter(|f| scope.holds(f.workspace.as_deref())).collect())
+    }
+
+    fn all_files(&self) -> Result<Vec<DataFile>> {
+        let state = self.delta.snapshot().map_err(|e| delta_error("cannot read the table's files", e))?;
+        let data = state.snapshot().try_log_data().map_err(|e| delta_error("cannot read the table's files", e))?;
+        let mut files: Vec<DataFile> = data
+            .iter()
+            .map(|view| DataFile {
+                path: view.object_store_path(),
+                size: u64::try_from(view.size()).unwrap_or_default(),
+                rows: view.num_records().map(|n| n as u64),
+                workspace: view.partition_values_map().remove(WORKSPACE_COLUMN).flatten(),
+                stats: view.stats(),
+                has_deletion_vector: view.deletion_vector_descriptor().is_some(),
+            })
+            .collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// Remove actions for the files at `paths`.
+    pub(crate) fn removals(&self, paths: &HashSet<Path>) -> Result<Vec<Action>> {
+        let state = self.delta.snapshot().map_err(|e| delta_error("cannot read the table's files", e))?;
+        let data = state.snapshot().try_log_data().map_err(|e| delta_error("cannot read the table's files", e))?;
+        Ok(data
+            .iter()
+            .filter(|view| paths.contains(&view.object_store_path()))
+            .map(|view| Action::Remove(view.remove_action(true)))
+            .collect())
+    }
+
+    /// A provider of the rows of `scope` at this version.
+    pub async fn provider(&self, scope: &Scope) -> Result<Arc<dyn TableProvider>> {
+        let files = self.files(scope)?;
+        if files.iter().any(|f| f.has_deletion_vector) {
+            self.delta_provider(&files).await
+        } else {
+            Ok(Arc::new(self.scan(files)))
+        }
+    }
+
+    /// A provider of the rows of `files`, which must be files of this snapshot without deletion vectors.
+    pub fn scan_files(&self, files: Vec<DataFile>) -> Arc<dyn TableProvider> {
+        Arc::new(self.scan(files))
+    }
+
+    /// As [`Snapshot::scan_files`], with the column [`FILE_COLUMN`]: the index of each row's file in `files`.
+    pub fn scan_files_numbered(&self, files: Vec<DataFile>) -> Arc<dyn TableProvider> {
+        Arc::new(self.scan(files).with_file_column())
+    }
+
+    /// The name of the column that [`Snapshot::scan_files_numbered`] adds.
+    pub fn file_column() -> &'static str {
+        FILE_COLUMN
+    }
+
+    fn scan(&self, files: Vec<DataFile>) -> FileScan {
+        FileScan::new(self.schema.clone(), self.delta.log_store().object_store(None), self.delta.table_url(), files)
+    }
+
+    /// Files with deletion vectors are read by Delta's own scan, restricted to `files`.
+    async fn delta_provider(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
+        let root = self.delta.table_url();
+        let uris = files.iter().map(|f| format!("{}{}", root.as_str(), f.path)).collect::<Vec<_>>();
+        self.delta
+            .table_provider()
+            .with_file_paths(uris)
+            .await
+            .map_err(|e| query_error(&format!("cannot read `{}`", self.name), e))
+    }
+
+    /// How far this table has come.
+    pub async fn progress(&self) -> Result<Progress> {
+        let log = self.delta.log_store();
+        log::transactions(log.as_ref(), self.version()).await.map(Progress::new)
+    }
+
+    /// What each commit after `after` did to the files; `None` when part of that history is gone.
+    pub async fn changes_since(&self, after: i64) -> Result<Option<Vec<CommitFiles>>> {
+        let log = self.delta.log_store();
+        log::commits(log.as_ref(), after, self.version()).await
+    }
+}
+
+/// The folder of a table below the root.
+pub(crate) fn folder(name: &TableName) -> String {
+    format!("{}/{}", name.layer, name.name)
+}
+
+fn no_version(name: &TableName, version: i64) -> Error {
+    Error::new(ErrorKind::NotFound, format!("`{name}` has no version {version}"))
+        .with_hint("`lake status` shows the versions of a table")
+}

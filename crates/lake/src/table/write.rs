@@ -1,0 +1,189 @@
+//! Writing rows to Parquet files of a table, before any commit mentions them.
+
+use std::collections::HashSet;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use delta_kernel::table_properties::DataSkippingNumIndexedCols;
+use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
+use deltalake::kernel::Add;
+use object_store::ObjectStore;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::table::commit::delta_error;
+use crate::table::snapshot::Snapshot;
+use crate::workspace_id::WORKSPACE_COLUMN;
+
+/// How files are written.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterOptions {
+    /// A file is finished when it reaches this size, in bytes.
+    pub target_file_size: u64,
+    /// At most this many partitions have an open file at a time.
+    pub open_partitions: usize,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { target_file_size: 128 << 20, open_partitions: 256 }
+    }
+}
+
+/// Streams rows into Parquet files, one or more for each workspace. Files that are written but never committed are
+/// invisible to readers and are removed by `vacuum`.
+pub struct TableWriter {
+    store: Arc<dyn ObjectStore>,
+    schema: SchemaRef,
+    stats_columns: Option<Vec<String>>,
+    options: WriterOptions,
+    open: Option<DeltaWriter>,
+    partitions: HashSet<String>,
+    finished: Vec<Add>,
+    rows: u64,
+}
+
+impl std::fmt::Debug for TableWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableWriter").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl TableWriter {
+    /// A writer of `schema` (any order, `workspace_id` included) into the folder of `table`.
+    pub fn new(table: &Snapshot, schema: SchemaRef, options: WriterOptions) -> Self {
+        let stats_columns = table
+            .delta()
+            .snapshot()
+            .ok()
+            .and_then(|s| s.metadata().configuration().get("delta.dataSkippingStatsColumns").cloned())
+            .map(|v| v.split(',').map(|c| c.trim().trim_matches('`').to_string()).collect());
+        Self {
+            store: table.delta().log_store().object_store(None),
+            schema,
+            stats_columns,
+            options,
+            open: None,
+            partitions: HashSet::new(),
+            finished: vec![],
+            rows: 0,
+        }
+    }
+
+    /// The schema of the batches it takes.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Changes the schema for what follows; files open so far are finished with the old one.
+    pub async fn widen(&mut self, schema: SchemaRef) -> Result<()> {
+        self.finish_open().await?;
+        self.schema = schema;
+        Ok(())
+    }
+
+    /// Writes a batch whose columns are exactly those of [`TableWriter::schema`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when the columns differ, [`ErrorKind::Storage`] when the store refuses.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.note_partitions(batch)?;
+        if self.partitions.len() > self.options.open_partitions {
+            self.finish_open().await?;
+            self.note_partitions(batch)?;
+        }
+        if self.open.is_none() {
+            self.open = Some(self.config_writer());
+        }
+        let Some(writer) = &mut self.open else { return Ok(()) };
+        writer.write(batch).await.map_err(|e| delta_error("cannot write rows", e))?;
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Finishes all files and returns their add actions.
+    pub async fn finish(mut self) -> Result<Vec<Add>> {
+        self.finish_open().await?;
+        Ok(std::mem::take(&mut self.finished))
+    }
+
+    fn config_writer(&self) -> DeltaWriter {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(1 << 20))
+            .set_created_by(format!("lake {}", env!("CARGO_PKG_VERSION")))
+            .build();
+        let config = WriterConfig::new(
+            self.schema.clone(),
+            vec![WORKSPACE_COLUMN.to_string()],
+            Some(properties),
+            NonZeroU64::new(self.options.target_file_size),
+            None,
+            DataSkippingNumIndexedCols::NumColumns(32),
+            self.stats_columns.clone(),
+        );
+        DeltaWriter::new(self.store.clone(), config)
+    }
+
+    fn note_partitions(&mut self, batch: &RecordBatch) -> Result<()> {
+        let column = batch
+            .column_by_name(WORKSPACE_COLUMN)
+            .and_then(|c| c.as_string_opt::<i32>())
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a batch to write has no text column `workspace_id`"))?;
+        let mut last = None;
+        for value in column.iter().flatten() {
+            if last != Some(value) {
+                if !self.partitions.contains(value) {
+                    self.partitions.insert(value.to_string());
+                }
+                last = Some(value);
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish_open(&mut self) -> Result<()> {
+        self.partitions.clear();
+        if let Some(writer) = self.open.take() {
+            self.finished.extend(writer.close().await.map_err(|e| delta_error("cannot finish a file", e))?);
+        }
+        Ok(())
+    }
+}
+
+/// `batch` with the columns of `schema`, by name: missing ones are null, others are cast.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] when a column cannot be cast.
+pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match batch.column_by_name(field.name()) {
+            None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+            Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+            Some(column) => arrow::compute::cast(column, field.data_type()),
+        })
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .and_then(|columns| RecordBatch::try_new(schema.clone(), columns))
+        .map_err(|e| Error::new(ErrorKind::Internal, "rows do not fit the table's columns").with_source(e))?;
+    Ok(columns)
+}
+
+/// `schema` with the partition column last, not null.
+pub(crate) fn with_workspace(schema: &Schema) -> SchemaRef {
+    let rows = schema.fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).cloned();
+    let workspace = Arc::new(arrow::datatypes::Field::new(WORKSPACE_COLUMN, arrow::datatypes::DataType::Utf8, true));
+    Arc::new(Schema::new(rows.chain([workspace]).collect::<Vec<_>>()))
+}

@@ -1,0 +1,184 @@
+//! A workspace: SQL and tables that hold its rows only.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SQLOptions;
+use datafusion::prelude::{DataFrame, SessionContext};
+
+use crate::engine::CATALOG;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::Lake;
+use crate::pipeline::{Layer, TableName};
+use crate::query_error::query_error;
+use crate::table::{At, Scope, Snapshot};
+use crate::workspace_id::WorkspaceId;
+
+/// A tenant's view of the lake. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    lake: Lake,
+    id: WorkspaceId,
+    at: At,
+}
+
+impl Workspace {
+    pub(crate) fn new(lake: Lake, id: WorkspaceId) -> Self {
+        Self { lake, id, at: At::Latest }
+    }
+
+    /// The same workspace as its tables were at a version or time.
+    #[must_use]
+    pub fn at(mut self, at: At) -> Self {
+        self.at = at;
+        self
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &WorkspaceId {
+        &self.id
+    }
+
+    /// The lake it is in.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::Workspace(self.id.clone())
+    }
+
+    /// Plans one query over this workspace's rows. Tables are named `layer.table`; nothing but `SELECT` (and `EXPLAIN`) is allowed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Query`] when the SQL is wrong or does more than query.
+    pub async fn query(&self, sql: &str) -> Result<DataFrame> {
+        let session = self.session();
+        plan_query(&session, sql).await
+    }
+
+    /// Runs a query to its end.
+    pub async fn collect(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        self.query(sql).await?.collect().await.map_err(|e| query_error("the query failed", e))
+    }
+
+    /// A session whose tables hold this workspace's rows only. Tables are opened when a query names them.
+    pub fn session(&self) -> SessionContext {
+        let session = self.lake.engine().session();
+        let catalog = MemoryCatalogProvider::new();
+        for layer in Layer::ALL {
+            let schema = LayerSchema { workspace: self.clone(), layer };
+            // Registering into a fresh in-memory catalog cannot fail.
+            let _ = catalog.register_schema(layer.as_str(), Arc::new(schema));
+        }
+        session.register_catalog(CATALOG, Arc::new(catalog));
+        session
+    }
+
+    /// A table of this workspace.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such table.
+    pub async fn table(&self, name: &str) -> Result<WorkspaceTable> {
+        let name: TableName = name.parse()?;
+        match self.lake.snapshot(&name, self.at).await? {
+            Some(snapshot) => Ok(WorkspaceTable { workspace: self.clone(), snapshot }),
+            None => Err(Error::new(ErrorKind::NotFound, format!("there is no table `{name}`"))
+                .with_hint("`lake status` lists the tables; `lake run` makes them")),
+        }
+    }
+}
+
+/// Plans `sql` on `session`, refusing everything that is not a single query.
+pub async fn plan_query(session: &SessionContext, sql: &str) -> Result<DataFrame> {
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    session.sql_with_options(sql, options).await.map_err(|e| query_error("the query is not right", e))
+}
+
+/// One table as one workspace sees it, at a version.
+#[derive(Debug, Clone)]
+pub struct WorkspaceTable {
+    workspace: Workspace,
+    snapshot: Snapshot,
+}
+
+impl WorkspaceTable {
+    /// `layer.name`.
+    pub fn name(&self) -> &TableName {
+        self.snapshot.name()
+    }
+
+    /// The version that is read.
+    pub fn version(&self) -> i64 {
+        self.snapshot.version()
+    }
+
+    /// The columns, `workspace_id` last.
+    pub fn schema(&self) -> &SchemaRef {
+        self.snapshot.schema()
+    }
+
+    /// The workspace's rows as a DataFusion frame.
+    pub async fn dataframe(&self) -> Result<DataFrame> {
+        let provider = self.snapshot.provider(&self.workspace.scope()).await?;
+        self.workspace.lake.engine().session().read_table(provider).map_err(|e| query_error("cannot read the table", e))
+    }
+
+    /// The workspace's rows as a stream of Arrow batches.
+    pub async fn stream(&self) -> Result<SendableRecordBatchStream> {
+        self.dataframe().await?.execute_stream().await.map_err(|e| query_error("cannot read the table", e))
+    }
+
+    /// The workspace's rows, all in memory.
+    pub async fn read(&self) -> Result<Vec<RecordBatch>> {
+        self.dataframe().await?.collect().await.map_err(|e| query_error("cannot read the table", e))
+    }
+
+    /// The snapshot below.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The workspace.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+}
+
+/// A layer as a schema of SQL. It has no list of tables, and hands out the workspace's rows only.
+struct LayerSchema {
+    workspace: Workspace,
+    layer: Layer,
+}
+
+impl fmt::Debug for LayerSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LayerSchema({})", self.layer)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for LayerSchema {
+    fn table_names(&self) -> Vec<String> {
+        vec![]
+    }
+
+    async fn table(&self, name: &str) -> datafusion::common::Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let Ok(name) = TableName::checked(self.layer, name) else { return Ok(None) };
+        let external = |e: Error| DataFusionError::External(Box::new(e));
+        let Some(snapshot) = self.workspace.lake.snapshot(&name, self.workspace.at).await.map_err(external)? else {
+            return Ok(None);
+        };
+        snapshot.provider(&self.workspace.scope()).await.map(Some).map_err(external)
+    }
+
+    fn table_exist(&self, _name: &str) -> bool {
+        false
+    }
+}
