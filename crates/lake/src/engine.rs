@@ -64,7 +64,15 @@ impl Engine {
 
     /// A session without tables.
     pub fn session(&self) -> SessionContext {
-        let mut config = session_config();
+        self.session_with(session_config())
+    }
+
+    /// A session for the work of one job, with a schema to name intermediate results in. Users' SQL never runs in it.
+    pub fn scratch_session(&self) -> SessionContext {
+        self.session_with(session_config().with_create_default_catalog_and_schema(true))
+    }
+
+    fn session_with(&self, mut config: SessionConfig) -> SessionContext {
         if let Some(threads) = self.options.threads {
             config = config.with_target_partitions(threads.max(1));
         }

@@ -4,11 +4,13 @@ pub mod diagnostic;
 pub mod engine;
 mod error;
 mod lake;
+pub mod merge;
 pub mod pipeline;
 mod query_error;
 pub mod report;
 pub mod storage;
 pub mod table;
+pub mod verdict;
 mod workspace;
 mod workspace_id;
 

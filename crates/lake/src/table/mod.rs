@@ -15,4 +15,4 @@ pub use log::{CommitFiles, LoggedFile};
 pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumReport};
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use snapshot::{DataFile, Snapshot};
-pub use write::{TableWriter, WriterOptions, conform};
+pub use write::{TableWriter, WriterOptions, conform, with_workspace};

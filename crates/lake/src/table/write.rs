@@ -181,8 +181,8 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(columns)
 }
 
-/// `schema` with the partition column last, not null.
-pub(crate) fn with_workspace(schema: &Schema) -> SchemaRef {
+/// `schema` with the partition column last.
+pub fn with_workspace(schema: &Schema) -> SchemaRef {
     let rows = schema.fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).cloned();
     let workspace = Arc::new(arrow::datatypes::Field::new(WORKSPACE_COLUMN, arrow::datatypes::DataType::Utf8, true));
     Arc::new(Schema::new(rows.chain([workspace]).collect::<Vec<_>>()))

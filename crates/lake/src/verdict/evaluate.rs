@@ -1,0 +1,85 @@
+//! Evaluating an expression over a batch when some of its rows may fail.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::prelude::SessionContext;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::query_error::query_error;
+
+/// An expression that is ready to run over batches of one schema.
+#[derive(Debug, Clone)]
+pub(super) struct Evaluator {
+    expr: Arc<dyn PhysicalExpr>,
+    data_type: DataType,
+}
+
+/// Values of an expression, and the rows it failed on (their value is null).
+pub(super) struct Evaluated {
+    pub(super) values: ArrayRef,
+    pub(super) failed: Vec<usize>,
+}
+
+impl Evaluator {
+    pub(super) fn new(session: &SessionContext, expr: &Expr, schema: &SchemaRef) -> Result<Self> {
+        let fail = |e| query_error("cannot prepare an expression", e);
+        let columns = DFSchema::try_from(schema.as_ref().clone()).map_err(fail)?;
+        let expr = session.state().create_physical_expr(expr.clone(), &columns).map_err(fail)?;
+        let data_type = expr.data_type(schema).map_err(fail)?;
+        Ok(Self { expr, data_type })
+    }
+
+    pub(super) fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    /// Evaluates the whole batch at once; only a batch with a failing row is cut in halves until the row is alone.
+    pub(super) fn run(&self, batch: &RecordBatch) -> Result<Evaluated> {
+        let mut parts = vec![];
+        let mut failed = vec![];
+        self.run_part(batch, 0, &mut parts, &mut failed)?;
+        let values = match parts.len() {
+            1 => parts.swap_remove(0),
+            0 => new_null_array(&self.data_type, 0),
+            _ => concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(internal)?,
+        };
+        Ok(Evaluated { values, failed })
+    }
+
+    fn run_part(&self, batch: &RecordBatch, start: usize, parts: &mut Vec<ArrayRef>, failed: &mut Vec<usize>) -> Result<()> {
+        let rows = batch.num_rows();
+        match self.expr.evaluate(batch).and_then(|v| v.into_array(rows)) {
+            Ok(values) => parts.push(values),
+            Err(_) if rows <= 1 => {
+                failed.push(start);
+                parts.push(new_null_array(&self.data_type, rows));
+            }
+            Err(_) => {
+                let half = rows / 2;
+                self.run_part(&batch.slice(0, half), start, parts, failed)?;
+                self.run_part(&batch.slice(half, rows - half), start + half, parts, failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows for which the condition holds: not false, not null, not failed.
+    pub(super) fn holds(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
+        let evaluated = self.run(batch)?;
+        let values = arrow::compute::cast(&evaluated.values, &DataType::Boolean).map_err(internal)?;
+        let Some(values) = values.as_any().downcast_ref::<BooleanArray>() else {
+            return Err(Error::new(ErrorKind::Internal, "a condition is neither true nor false"));
+        };
+        Ok((0..values.len()).map(|i| values.is_valid(i) && values.value(i)).collect())
+    }
+}
+
+fn internal(source: arrow::error::ArrowError) -> Error {
+    Error::new(ErrorKind::Internal, "cannot evaluate an expression").with_source(source)
+}

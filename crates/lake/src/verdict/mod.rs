@@ -1,0 +1,93 @@
+//! What becomes of each row of a silver table's input: one pass over a batch evaluates `where`, casts, required columns and
+//! expectations, and parts the rows.
+
+mod evaluate;
+mod judge;
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::logical_expr::Expr;
+
+pub use judge::Judge;
+
+use crate::pipeline::Otherwise;
+use crate::report::ExpectationReport;
+
+/// The column of a quarantine table with why the row is there.
+pub const REASON_COLUMN: &str = "_reason";
+
+/// The column that holds a table's sequence when no output column does.
+pub const SEQUENCE_COLUMN: &str = "_sequence";
+
+/// The rules of one silver table.
+#[derive(Debug, Clone)]
+pub struct RowRules {
+    /// The input's columns.
+    pub source_schema: SchemaRef,
+    /// The output's columns.
+    pub columns: Vec<OutputRule>,
+    /// Rows for which it does not hold are dropped. Over the input's columns.
+    pub filter: Option<Expr>,
+    /// Rows for which it holds delete their key. Over the input's columns.
+    pub delete_when: Option<Expr>,
+    /// Indices of the key in `columns`.
+    pub key: Vec<usize>,
+    /// Output columns, then the input's columns that no output column hides.
+    pub check_schema: SchemaRef,
+    /// Which row of a key wins. Over `check_schema`.
+    pub sequence_by: Option<Expr>,
+    /// In order. Over `check_schema`.
+    pub expectations: Vec<ExpectationRule>,
+}
+
+/// One output column.
+#[derive(Debug, Clone)]
+pub struct OutputRule {
+    /// Its name.
+    pub name: String,
+    /// Its value before the cast, over the input's columns.
+    pub expr: Expr,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether null sends the row to quarantine.
+    pub required: bool,
+}
+
+/// One expectation.
+#[derive(Debug, Clone)]
+pub struct ExpectationRule {
+    /// Its name.
+    pub name: String,
+    /// A condition.
+    pub expr: Expr,
+    /// What happens to a row for which it does not hold.
+    pub otherwise: Otherwise,
+}
+
+/// A batch, parted.
+#[derive(Debug)]
+pub struct Judged {
+    /// Rows to merge or append, in the schema of [`crate::merge::MergeSpec::candidates`] (the arrival column is left to the caller).
+    pub passed: RecordBatch,
+    /// Rows for the quarantine table: the input's columns and [`REASON_COLUMN`].
+    pub quarantined: Option<RecordBatch>,
+}
+
+/// What a judge has counted so far.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Rows judged.
+    pub read: u64,
+    /// Rows dropped by `where` or an expectation.
+    pub dropped: u64,
+    /// Rows sent to quarantine.
+    pub quarantined: u64,
+    /// Rows in quarantine by reason; a row can have several.
+    pub reasons: BTreeMap<String, u64>,
+    /// By expectation.
+    pub expectations: BTreeMap<String, ExpectationReport>,
+    /// Rows for which an expectation that must hold did not, by expectation.
+    pub fatal: BTreeMap<String, u64>,
+}
