@@ -62,6 +62,13 @@ impl Engine {
         self.options.memory
     }
 
+    /// The same engine with one thread a query, so that rows keep their order.
+    #[must_use]
+    pub fn single_threaded(&self) -> Self {
+        let options = EngineOptions { threads: Some(1), ..self.options.clone() };
+        Self { runtime: self.runtime.clone(), options }
+    }
+
     /// A session without tables.
     pub fn session(&self) -> SessionContext {
         self.session_with(session_config())

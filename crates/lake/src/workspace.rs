@@ -1,5 +1,6 @@
 //! A workspace: SQL and tables that hold its rows only.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,17 +27,26 @@ pub struct Workspace {
     lake: Lake,
     id: WorkspaceId,
     at: At,
+    /// Tables that are read at a version chosen before.
+    pinned: Arc<BTreeMap<TableName, Snapshot>>,
 }
 
 impl Workspace {
     pub(crate) fn new(lake: Lake, id: WorkspaceId) -> Self {
-        Self { lake, id, at: At::Latest }
+        Self { lake, id, at: At::Latest, pinned: Arc::default() }
     }
 
     /// The same workspace as its tables were at a version or time.
     #[must_use]
     pub fn at(mut self, at: At) -> Self {
         self.at = at;
+        self
+    }
+
+    /// The same workspace reading the tables of `snapshots` as they are there.
+    #[must_use]
+    pub fn pinned(mut self, snapshots: Arc<BTreeMap<TableName, Snapshot>>) -> Self {
+        self.pinned = snapshots;
         self
     }
 
@@ -172,6 +182,9 @@ impl SchemaProvider for LayerSchema {
     async fn table(&self, name: &str) -> datafusion::common::Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         let Ok(name) = TableName::checked(self.layer, name) else { return Ok(None) };
         let external = |e: Error| DataFusionError::External(Box::new(e));
+        if let Some(snapshot) = self.workspace.pinned.get(&name) {
+            return snapshot.provider(&self.workspace.scope()).await.map(Some).map_err(external);
+        }
         let Some(snapshot) = self.workspace.lake.snapshot(&name, self.workspace.at).await.map_err(external)? else {
             return Ok(None);
         };

@@ -54,6 +54,11 @@ impl Progress {
         self.0.get(name).copied()
     }
 
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// What the feed's runs have absorbed.
     pub fn feed(&self, inputs: &[String]) -> Watermarks {
         self.watermarks(inputs, "")

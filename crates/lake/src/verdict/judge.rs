@@ -20,7 +20,7 @@ use crate::workspace_id::WORKSPACE_COLUMN;
 const RESCUED_COLUMN: &str = "_rescued";
 
 /// Judges batches by the rules of one table, and counts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Judge {
     rules: RowRules,
     columns: Vec<Evaluator>,
@@ -93,6 +93,16 @@ impl Judge {
             (Some(_), None) => Sequence::Column(SEQUENCE_COLUMN.to_string()),
         };
         (!key.is_empty()).then(|| MergeSpec { columns: self.table_schema.clone(), key, sequence })
+    }
+
+    /// Another judge by the same rules that has counted nothing.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let mut tally = Tally::default();
+        self.rules.expectations.iter().for_each(|e| {
+            tally.expectations.insert(e.name.clone(), Default::default());
+        });
+        Self { tally, ..self.clone() }
     }
 
     /// What was counted so far.

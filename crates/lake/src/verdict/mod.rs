@@ -91,3 +91,23 @@ pub struct Tally {
     /// Rows for which an expectation that must hold did not, by expectation.
     pub fatal: BTreeMap<String, u64>,
 }
+
+impl Tally {
+    /// Adds what another judge of the same table has counted.
+    pub fn add(&mut self, other: &Tally) {
+        self.read += other.read;
+        self.dropped += other.dropped;
+        self.quarantined += other.quarantined;
+        for (reason, rows) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += rows;
+        }
+        for (name, found) in &other.expectations {
+            let sum = self.expectations.entry(name.clone()).or_default();
+            sum.passed += found.passed;
+            sum.failed += found.failed;
+        }
+        for (name, rows) in &other.fatal {
+            *self.fatal.entry(name.clone()).or_default() += rows;
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Bronze: appends the rows of source files that are new or changed, each file once, in the commit that says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use deltalake::kernel::{Add, Transaction};
+use lake::pipeline::TableName;
+use lake::report::{Strategy, TableReport, TableStatus};
+use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, with_workspace};
+use lake::verdict::REASON_COLUMN;
+use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN};
+use tokio::sync::mpsc;
+
+use crate::context::JobContext;
+use crate::ingest::assign::{Assigned, Assigner, WorkspaceFrom};
+use crate::ingest::format::{self, BatchReader, RawBatch, ReadOptions, merge_schemas, settle};
+use crate::ingest::source::{SourceFile, SourceStore};
+
+/// The columns that say where a row comes from, and what of it did not fit.
+pub const ORIGIN_COLUMNS: [&str; 5] = ["_source", "_source_row", "_ingested_at", "_run_id", "_rescued"];
+
+/// The column of a Bronze quarantine with the workspace as it was delivered.
+pub const DELIVERED_WORKSPACE: &str = "_delivered_workspace";
+
+/// Batches that wait between the thread that reads a file and the one that writes.
+const WAITING_BATCHES: usize = 4;
+
+/// What one Bronze table takes in.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// `bronze.<name>`.
+    pub table: TableName,
+    /// `description:`.
+    pub description: Option<String>,
+    /// The files there are.
+    pub files: Vec<SourceFile>,
+    /// Where they are read from.
+    pub store: Arc<dyn SourceStore>,
+    /// How they are read; `known` is filled in by the job.
+    pub options: ReadOptions,
+    /// Raw columns known beforehand.
+    pub declared: SchemaRef,
+    /// Where a row's workspace comes from.
+    pub workspace: WorkspaceFrom,
+}
+
+/// Brings one Bronze table up to date.
+///
+/// # Errors
+/// [`ErrorKind::Data`] when a file cannot be read to its end: then no file of this run is taken in. Those of storage.
+pub async fn ingest(context: &JobContext, intake: &Intake) -> Result<TableReport> {
+    context.until_committed(|| async { Job::open(context, intake).await?.run().await }).await
+}
+
+/// The columns of a Bronze table with these raw columns, without `workspace_id`.
+pub fn bronze_schema(raw: &Schema) -> SchemaRef {
+    let origin = [
+        Field::new(ORIGIN_COLUMNS[0], DataType::Utf8, true),
+        Field::new(ORIGIN_COLUMNS[1], DataType::Int64, true),
+        Field::new(ORIGIN_COLUMNS[2], DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new(ORIGIN_COLUMNS[3], DataType::Utf8, true),
+        Field::new(ORIGIN_COLUMNS[4], DataType::Utf8, true),
+    ];
+    let raw = raw.fields().iter().filter(|f| is_raw(f.name())).cloned();
+    Arc::new(Schema::new(raw.chain(origin.into_iter().map(Arc::new)).collect::<Vec<_>>()))
+}
+
+/// The raw columns of a Bronze table.
+pub fn raw_columns(table: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(table.fields().iter().filter(|f| is_raw(f.name())).cloned().collect::<Vec<_>>()))
+}
+
+fn is_raw(name: &str) -> bool {
+    name != WORKSPACE_COLUMN && name != REASON_COLUMN && name != DELIVERED_WORKSPACE && !ORIGIN_COLUMNS.contains(&name)
+}
+
+struct Job<'a> {
+    context: &'a JobContext,
+    intake: &'a Intake,
+    bronze: Snapshot,
+    existed: bool,
+    progress: Progress,
+    quarantine: Option<(Snapshot, Progress)>,
+}
+
+/// A file to read, and the workspaces whose rows of it are in the table already.
+struct Pending<'a> {
+    file: &'a SourceFile,
+    done: HashSet<String>,
+    quarantined_before: bool,
+}
+
+/// What reading the files came to.
+struct Loaded {
+    adds: Vec<Add>,
+    raw: SchemaRef,
+    read: u64,
+    written: u64,
+    quarantined: u64,
+    refused: Vec<RecordBatch>,
+}
+
+impl<'a> Job<'a> {
+    async fn open(context: &'a JobContext, intake: &'a Intake) -> Result<Job<'a>> {
+        let root = context.lake.root();
+        let existing = context.lake.snapshot(&intake.table, At::Latest).await?;
+        let existed = existing.is_some();
+        let bronze = match existing {
+            Some(table) => table,
+            None => {
+                let schema = bronze_schema(&settle(&intake.declared));
+                let stats = ["_source", "_source_row", "_ingested_at"].map(String::from);
+                Snapshot::create(root, &intake.table, &schema, &stats, intake.description.as_deref()).await?
+            }
+        };
+        let progress = bronze.progress().await?;
+        let quarantine = match context.lake.snapshot(&intake.table.quarantine(), At::Latest).await? {
+            None => None,
+            Some(table) => {
+                let progress = table.progress().await?;
+                Some((table, progress))
+            }
+        };
+        Ok(Self { context, intake, bronze, existed, progress, quarantine })
+    }
+
+    async fn run(&self) -> Result<TableReport> {
+        let mut report = TableReport::new(self.intake.table.to_string());
+        report.version_from = self.existed.then(|| self.bronze.version());
+        report.version_to = Some(self.bronze.version());
+        let pending = self.pending();
+        if pending.is_empty() {
+            return Ok(report);
+        }
+        report.files_read = pending.len() as u64;
+        self.context.observer.started(&report.table, Some(pending.iter().map(|p| p.file.size).sum()));
+        let loaded = self.load(&pending).await?;
+        self.commit_quarantine(&loaded, &pending).await?;
+        report.rows_read = loaded.read;
+        report.rows_written = loaded.written;
+        report.rows_quarantined = loaded.quarantined;
+        if loaded.quarantined > 0 {
+            report.quarantine_reasons.insert(crate::ingest::assign::NO_WORKSPACE.to_string(), loaded.quarantined);
+        }
+        report.files_written = loaded.adds.len() as u64;
+        report.bytes_written = loaded.adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum();
+        report.version_to = Some(self.commit(loaded, &pending).await?);
+        report.status = TableStatus::Written;
+        report.strategy = Some(Strategy::Append);
+        Ok(report)
+    }
+
+    /// The files that are not in the table as they are now.
+    fn pending(&self) -> Vec<Pending<'a>> {
+        let is_done = |file: &SourceFile, progress: &Progress| match &self.context.scope {
+            Scope::Feed => progress.get(&feed_key(file)) == Some(file.fingerprint),
+            Scope::Workspace(w) => {
+                [feed_key(file), own_key(file, w.as_str())].iter().any(|k| progress.get(k) == Some(file.fingerprint))
+            }
+        };
+        let todo = self.intake.files.iter().filter(|f| !is_done(f, &self.progress));
+        let owners: BTreeMap<&str, BTreeSet<&str>> = own_records(&self.progress);
+        todo.map(|file| Pending {
+            file,
+            done: owners
+                .get(feed_key(file).as_str())
+                .into_iter()
+                .flatten()
+                .filter(|w| self.progress.get(&own_key(file, w)) == Some(file.fingerprint))
+                .map(ToString::to_string)
+                .collect(),
+            quarantined_before: self.quarantine.as_ref().is_some_and(|(_, p)| is_done(file, p)),
+        })
+        .collect()
+    }
+
+    async fn load(&self, pending: &[Pending<'_>]) -> Result<Loaded> {
+        let raw = merge_schemas(&raw_columns(self.bronze.schema()), &self.intake.declared);
+        let mut writer = TableWriter::new(&self.bronze, with_workspace(&bronze_schema(&known(&raw))), WriterOptions::default());
+        let mut loaded = Loaded { adds: vec![], raw: Arc::new(raw), read: 0, written: 0, quarantined: 0, refused: vec![] };
+        for file in pending {
+            self.load_file(file, &mut writer, &mut loaded).await?;
+        }
+        loaded.written = writer.rows();
+        loaded.adds = writer.finish().await?;
+        Ok(loaded)
+    }
+
+    async fn load_file(&self, pending: &Pending<'_>, writer: &mut TableWriter, loaded: &mut Loaded) -> Result<()> {
+        let assigner = Assigner::new(&self.intake.workspace, &self.context.scope, &pending.done);
+        let mut batches = self.read(pending.file, loaded.raw.clone()).await?;
+        let mut bytes_before = 0;
+        while let Some(next) = batches.recv().await {
+            self.context.check_cancelled()?;
+            let (batch, bytes) = next?;
+            let merged = merge_schemas(&loaded.raw, batch.batch.schema().as_ref());
+            if merged.fields() != loaded.raw.fields() {
+                loaded.raw = Arc::new(merged);
+                writer.widen(with_workspace(&bronze_schema(&known(&loaded.raw)))).await?;
+            }
+            let rows = assigner.assign(&batch, &loaded.raw, &self.origin(pending.file))?;
+            self.take(rows, pending, writer, loaded).await?;
+            self.context.observer.advanced(&self.intake.table.to_string(), batch.batch.num_rows() as u64, bytes - bytes_before);
+            bytes_before = bytes;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, rows: Assigned, pending: &Pending<'_>, writer: &mut TableWriter, loaded: &mut Loaded) -> Result<()> {
+        loaded.read += rows.in_scope;
+        if let Some(own) = rows.assigned {
+            writer.write(&lake::table::conform(&own, writer.schema())?).await?;
+        }
+        if let Some(refused) = rows.refused {
+            loaded.quarantined += refused.num_rows() as u64;
+            if !pending.quarantined_before {
+                loaded.refused.push(refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn origin(&self, file: &SourceFile) -> Origin {
+        Origin { source: file.path.clone(), ingested_at: self.context.started_at.timestamp_micros(), run_id: self.context.run_id.clone() }
+    }
+
+    /// Reads a file on a thread of its own, a few batches ahead; each batch comes with the bytes read so far.
+    async fn read(&self, file: &SourceFile, known: SchemaRef) -> Result<mpsc::Receiver<Result<(RawBatch, u64)>>> {
+        let mut options = self.intake.options.clone();
+        options.known = known;
+        let input = self.intake.store.open(file).await?;
+        let name = file.path.clone();
+        let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
+        tokio::task::spawn_blocking(move || {
+            let mut reader = match format::open(input, &options, &name) {
+                Ok(reader) => reader,
+                Err(error) => return drop(sender.blocking_send(Err(error))),
+            };
+            while let Some(next) = next_batch(reader.as_mut()) {
+                if sender.blocking_send(next).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    /// Rows that named no workspace. Their commit comes first, under a record of its own.
+    async fn commit_quarantine(&self, loaded: &Loaded, pending: &[Pending<'_>]) -> Result<()> {
+        if loaded.refused.is_empty() {
+            return Ok(());
+        }
+        let raw = settle(&loaded.raw);
+        let mut fields: Vec<_> = bronze_schema(&raw).fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(DELIVERED_WORKSPACE, DataType::Utf8, true)));
+        fields.push(Arc::new(Field::new(REASON_COLUMN, DataType::Utf8, true)));
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let name = self.intake.table.quarantine();
+        let table = match &self.quarantine {
+            Some((table, _)) => table.clone(),
+            None => {
+                let text = format!("Rows of `{}` that named no workspace", self.intake.table);
+                Snapshot::create(self.context.lake.root(), &name, &schema, &[], Some(&text)).await?
+            }
+        };
+        let old = crate::schema::without_workspace(table.schema());
+        let merged = merge_schemas(&old, &schema);
+        let full = with_workspace(&merged);
+        let mut writer = TableWriter::new(&table, full.clone(), WriterOptions::default());
+        for batch in &loaded.refused {
+            writer.write(&lake::table::conform(batch, &full)?).await?;
+        }
+        let schema = (merged.fields() != old.fields()).then_some(SchemaChange { schema: merged, stats_columns: None });
+        let change = Change { adds: writer.finish().await?, removes: HashSet::new(), transactions: self.transactions(pending), schema };
+        table.commit(change, Strategy::Append, &self.context.run_id).await.map(|_| ())
+    }
+
+    async fn commit(&self, loaded: Loaded, pending: &[Pending<'_>]) -> Result<i64> {
+        let old = crate::schema::without_workspace(self.bronze.schema());
+        let all = merge_schemas(&old, &bronze_schema(&settle(&loaded.raw)));
+        let schema = (all.fields() != old.fields()).then_some(SchemaChange { schema: all, stats_columns: None });
+        let change = Change { adds: loaded.adds, removes: HashSet::new(), transactions: self.transactions(pending), schema };
+        Ok(self.bronze.commit(change, Strategy::Append, &self.context.run_id).await?.version)
+    }
+
+    fn transactions(&self, pending: &[Pending<'_>]) -> Vec<Transaction> {
+        let key = |file: &SourceFile| match &self.context.scope {
+            Scope::Feed => feed_key(file),
+            Scope::Workspace(w) => own_key(file, w.as_str()),
+        };
+        pending.iter().map(|p| Transaction::new(key(p.file), p.file.fingerprint)).collect()
+    }
+}
+
+/// Where the rows of a file come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) source: String,
+    /// Microseconds since 1970, UTC.
+    pub(crate) ingested_at: i64,
+    pub(crate) run_id: String,
+}
+
+fn next_batch(reader: &mut dyn BatchReader) -> Option<Result<(RawBatch, u64)>> {
+    reader.next_batch().transpose().map(|next| next.map(|batch| (batch, reader.bytes_read())))
+}
+
+/// The columns whose shape is known; the others are not written until it is.
+fn known(raw: &Schema) -> Schema {
+    Schema::new(raw.fields().iter().filter(|f| f.data_type() != &DataType::Null).cloned().collect::<Vec<_>>())
+}
+
+/// The transaction of a file that a feed's run has read; `@` cannot be in the encoded path.
+fn feed_key(file: &SourceFile) -> String {
+    format!("file:{}", file.path.replace('%', "%25").replace('@', "%40"))
+}
+
+/// The transaction of a file whose rows of one workspace were read.
+fn own_key(file: &SourceFile, workspace: &str) -> String {
+    format!("{}@{workspace}", feed_key(file))
+}
+
+/// For each file, the workspaces that have a record of their own.
+fn own_records(progress: &Progress) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut owners: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for name in progress.names().filter(|n| n.starts_with("file:")) {
+        if let Some((file, workspace)) = name.split_once('@') {
+            owners.entry(file).or_default().insert(workspace);
+        }
+    }
+    owners
+}
+
+/// An error that names the table whose source cannot be used.
+pub(crate) fn source_error(table: &TableName, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Config => error.context(format!("`{table}`")),
+        _ => error,
+    }
+}
+

@@ -1,0 +1,231 @@
+//! The judged rows as a table that a plan can read once: rows that pass flow on, the others are set aside.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Schema, SchemaRef, UInt32Type};
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::prelude::DataFrame;
+use futures::StreamExt;
+use lake::merge::{ARRIVAL_COLUMN, DELETE_COLUMN, Sequence};
+use lake::table::{Snapshot, conform};
+use lake::verdict::{Judge, Tally};
+use lake::{Error, ErrorKind, Result, query_error};
+
+use crate::context::JobContext;
+use crate::refine::Job;
+use crate::refine::input::Input;
+
+/// The input of a Silver table being read, judged and parted.
+pub(super) struct JudgedRows {
+    context: JobContext,
+    plan: Arc<dyn ExecutionPlan>,
+    judges: Vec<Judge>,
+    schema: SchemaRef,
+    source_schema: SchemaRef,
+    table: String,
+    quarantined_before: Arc<Vec<bool>>,
+    found: Arc<Mutex<Found>>,
+}
+
+/// What the partitions set aside.
+#[derive(Debug, Default)]
+struct Found {
+    tally: Tally,
+    quarantined: Vec<RecordBatch>,
+}
+
+impl JudgedRows {
+    pub(super) async fn start(job: &Job<'_>, input: &Input) -> Result<Self> {
+        let engine = job.context.lake.engine();
+        let by_arrival = job.spec.as_ref().is_some_and(|s| s.sequence == Sequence::Arrival);
+        let fail = |e| query_error(&format!("cannot read `{}`", job.table.input), e);
+        let session = if by_arrival { engine.single_threaded().session() } else { engine.session() };
+        let files = input.files.clone();
+        let provider = if by_arrival { job.bronze.scan_files_in_order(files) } else { job.bronze.scan_files_numbered(files) };
+        let plan = session.read_table(provider).map_err(fail)?.create_physical_plan().await.map_err(fail)?;
+        let partitions = plan.output_partitioning().partition_count();
+        let judges = (0..partitions).map(|_| Judge::new(&session, job.rules.clone())).collect::<Result<Vec<_>>>()?;
+        let schema = match &job.spec {
+            Some(spec) => spec.candidates(),
+            None => appended(&job.table_schema),
+        };
+        Ok(Self {
+            context: job.context.clone(),
+            plan,
+            judges,
+            schema,
+            source_schema: job.rules.source_schema.clone(),
+            table: job.name().to_string(),
+            quarantined_before: Arc::new(input.quarantined_before.clone()),
+            found: Arc::default(),
+        })
+    }
+
+    /// The rows that pass, as a frame that reads the input once.
+    pub(super) fn passed(&self) -> Result<DataFrame> {
+        let partitions = self.judges.iter().enumerate().map(|(index, _)| self.partition(index)).collect();
+        let table = StreamingTable::try_new(self.schema.clone(), partitions).map_err(|e| query_error("cannot read the input", e))?;
+        let session = self.context.lake.engine().session();
+        session.read_table(Arc::new(table)).map_err(|e| query_error("cannot read the input", e))
+    }
+
+    fn partition(&self, index: usize) -> Arc<dyn PartitionStream> {
+        // Each partition counts on its own judge; the judges share nothing but their rules.
+        Arc::new(Partition {
+            plan: self.plan.clone(),
+            index,
+            judge: Mutex::new(self.judges.get(index).map(Judge::again)),
+            schema: self.schema.clone(),
+            source_schema: self.source_schema.clone(),
+            table: self.table.clone(),
+            context: self.context.clone(),
+            quarantined_before: self.quarantined_before.clone(),
+            found: self.found.clone(),
+        })
+    }
+
+    /// What was counted, and the rows for the quarantine, after the frame was read to its end.
+    pub(super) fn finish(self) -> Result<(Tally, Vec<RecordBatch>)> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = std::mem::take(&mut *found);
+        Ok((found.tally, found.quarantined))
+    }
+}
+
+fn appended(table: &SchemaRef) -> SchemaRef {
+    let with = lake::table::with_workspace(table);
+    let delete = Arc::new(arrow::datatypes::Field::new(DELETE_COLUMN, arrow::datatypes::DataType::Boolean, false));
+    Arc::new(Schema::new(with.fields().iter().cloned().chain([delete]).collect::<Vec<_>>()))
+}
+
+struct Partition {
+    plan: Arc<dyn ExecutionPlan>,
+    index: usize,
+    judge: Mutex<Option<Judge>>,
+    schema: SchemaRef,
+    source_schema: SchemaRef,
+    table: String,
+    context: JobContext,
+    quarantined_before: Arc<Vec<bool>>,
+    found: Arc<Mutex<Found>>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({} of {})", self.index, self.table)
+    }
+}
+
+impl PartitionStream for Partition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, task: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let started = self.start(&task);
+        let schema = self.schema.clone();
+        let stream = futures::stream::once(async move { started }).flat_map(|started| match started {
+            Ok(stream) => stream.boxed(),
+            Err(error) => futures::stream::once(async move { Err(external(error)) }).boxed(),
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, stream))
+    }
+}
+
+impl Partition {
+    /// Judges the partition's batches one by one; at its end the counts are handed in.
+    fn start(&self, task: &Arc<TaskContext>) -> Result<impl futures::Stream<Item = datafusion::common::Result<RecordBatch>> + Send + use<>> {
+        let judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let judge = judge.ok_or_else(|| Error::new(ErrorKind::Internal, "the input of a table was read twice"))?;
+        let input = self.plan.execute(self.index, task.clone()).map_err(|e| query_error("cannot read the input", e))?;
+        let worker = Worker {
+            judge,
+            arrived: 0,
+            schema: self.schema.clone(),
+            source_schema: self.source_schema.clone(),
+            table: self.table.clone(),
+            context: self.context.clone(),
+            quarantined_before: self.quarantined_before.clone(),
+            found: self.found.clone(),
+        };
+        Ok(futures::stream::unfold((input, worker), |(mut input, mut worker)| async move {
+            let next = input.next().await?;
+            let judged = next.and_then(|batch| worker.judge(&batch).map_err(external));
+            Some((judged, (input, worker)))
+        }))
+    }
+}
+
+struct Worker {
+    judge: Judge,
+    arrived: u64,
+    schema: SchemaRef,
+    source_schema: SchemaRef,
+    table: String,
+    context: JobContext,
+    quarantined_before: Arc<Vec<bool>>,
+    found: Arc<Mutex<Found>>,
+}
+
+impl Worker {
+    fn judge(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        self.context.check_cancelled()?;
+        self.context.observer.advanced(&self.table, batch.num_rows() as u64, batch.get_array_memory_size() as u64);
+        let source = conform(batch, &self.judged_schema())?;
+        let judged = self.judge.judge(&source)?;
+        if let Some(rows) = judged.quarantined {
+            let fresh = self.not_quarantined_before(&rows)?;
+            if fresh.num_rows() > 0 {
+                self.found.lock().unwrap_or_else(PoisonError::into_inner).quarantined.push(fresh);
+            }
+        }
+        let arrival = self.arrival(&judged.passed);
+        conform(&arrival?, &self.schema)
+    }
+
+    /// The input's columns and the number of each row's file.
+    fn judged_schema(&self) -> SchemaRef {
+        let number = Arc::new(arrow::datatypes::Field::new(Snapshot::file_column(), arrow::datatypes::DataType::UInt32, false));
+        Arc::new(Schema::new(self.source_schema.fields().iter().cloned().chain([number]).collect::<Vec<_>>()))
+    }
+
+    fn not_quarantined_before(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let internal = |e: arrow::error::ArrowError| Error::new(ErrorKind::Internal, "cannot part the rows").with_source(e);
+        let Some(files) = rows.column_by_name(Snapshot::file_column()).and_then(|c| c.as_primitive_opt::<UInt32Type>()) else {
+            return Ok(rows.clone());
+        };
+        let before = |file: u32| self.quarantined_before.get(file as usize).copied().unwrap_or(false);
+        let fresh: BooleanArray = files.values().iter().map(|f| Some(!before(*f))).collect();
+        filter_record_batch(rows, &fresh).map_err(internal)
+    }
+
+    fn arrival(&mut self, passed: &RecordBatch) -> Result<RecordBatch> {
+        if self.schema.field_with_name(ARRIVAL_COLUMN).is_err() {
+            return Ok(passed.clone());
+        }
+        let numbers = UInt64Array::from_iter_values(self.arrived..self.arrived + passed.num_rows() as u64);
+        self.arrived += numbers.len() as u64;
+        let field = Arc::new(arrow::datatypes::Field::new(ARRIVAL_COLUMN, arrow::datatypes::DataType::UInt64, false));
+        let schema = Schema::new(passed.schema().fields().iter().cloned().chain([field]).collect::<Vec<_>>());
+        let columns = passed.columns().iter().cloned().chain([Arc::new(numbers) as _]).collect();
+        RecordBatch::try_new(Arc::new(schema), columns).map_err(|e| Error::new(ErrorKind::Internal, "cannot number the rows").with_source(e))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).tally.add(self.judge.tally());
+    }
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

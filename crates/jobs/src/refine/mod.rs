@@ -1,0 +1,233 @@
+//! Silver: judges the Bronze rows that came since the watermark, quarantines those that fail, and merges the rest by key.
+
+mod input;
+mod judged;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use lake::merge::{MergeOutcome, MergeSpec, merge};
+use lake::pipeline::{CompiledSilver, TableName};
+use lake::report::{Strategy, TableReport, TableStatus};
+use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform, with_workspace};
+use lake::verdict::{Judge, RowRules, Tally};
+use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN};
+
+use crate::context::JobContext;
+use crate::refine::input::Input;
+use crate::refine::judged::JudgedRows;
+use crate::schema::{stats_columns, widened, without_workspace};
+
+/// Brings one Silver table up to date, with its quarantine and tombstones.
+///
+/// # Errors
+/// Those of storage; [`ErrorKind::Data`] when an expectation that must hold does not. The table is then as it was.
+pub async fn refine(context: &JobContext, table: &CompiledSilver) -> Result<TableReport> {
+    context.until_committed(|| async { Job::open(context, table).await?.run().await }).await
+}
+
+struct Job<'a> {
+    context: &'a JobContext,
+    table: &'a CompiledSilver,
+    rules: RowRules,
+    spec: Option<MergeSpec>,
+    table_schema: SchemaRef,
+    quarantine_schema: SchemaRef,
+    bronze: Snapshot,
+    silver: Snapshot,
+    existed: bool,
+    progress: Progress,
+}
+
+impl<'a> Job<'a> {
+    async fn open(context: &'a JobContext, table: &'a CompiledSilver) -> Result<Job<'a>> {
+        let lake = &context.lake;
+        let bronze = lake.snapshot(&table.input, At::Latest).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("`{}` reads `{}`, which does not exist", table.name, table.input))
+                .with_hint(format!("run it first: `lake run --select +{}`", table.name))
+        })?;
+        let rules = table.rules();
+        let judge = Judge::new(&lake.engine().session(), rules.clone())?;
+        let existing = lake.snapshot(&table.name, At::Latest).await?;
+        let existed = existing.is_some();
+        let spec = judge.merge_spec();
+        let table_schema = judge.table_schema().clone();
+        let silver = match existing {
+            Some(silver) => silver,
+            None => {
+                let stats = stats_columns(&table_schema, spec.as_ref().map_or(&[], |s| &s.key));
+                Snapshot::create(lake.root(), &table.name, &table_schema, &stats, table.description.as_deref()).await?
+            }
+        };
+        let progress = silver.progress().await?;
+        let quarantine_schema = judge.quarantine_schema().clone();
+        Ok(Self { context, table, rules, spec, table_schema, quarantine_schema, bronze, silver, existed, progress })
+    }
+
+    async fn run(&self) -> Result<TableReport> {
+        let mut report = TableReport::new(self.table.name.to_string());
+        report.version_from = self.existed.then(|| self.silver.version());
+        report.version_to = Some(self.silver.version());
+        let quarantine = self.context.lake.snapshot(&self.table.name.quarantine(), At::Latest).await?;
+        let input = Input::find(self, quarantine.as_ref()).await?;
+        if input.is_up_to_date() {
+            return Ok(report);
+        }
+        report.files_read = input.files.len() as u64;
+        let bytes = input.files.iter().map(|f| f.size).sum();
+        self.context.observer.started(&report.table, Some(bytes));
+        let rows = JudgedRows::start(self, &input).await?;
+        let outcome = self.absorb(&rows, &input).await?;
+        let (tally, quarantined) = rows.finish()?;
+        self.check_fatal(&tally)?;
+        self.commit_quarantine(quarantine, quarantined, &input).await?;
+        self.commit_tombstones(&outcome, &input).await?;
+        fill(&mut report, &tally, &outcome);
+        let committed = self.commit(outcome, &input).await?;
+        report.status = TableStatus::Written;
+        report.version_to = Some(committed);
+        Ok(report)
+    }
+
+    /// Merges or appends the rows that passed; nothing is committed.
+    async fn absorb(&self, rows: &JudgedRows, input: &Input) -> Result<MergeOutcome> {
+        let passed = rows.passed()?;
+        let Some(spec) = &self.spec else { return self.append(passed, input).await };
+        let tombstones = self.context.lake.snapshot(&self.table.name.tombstones(), At::Latest).await?;
+        let engine = self.context.lake.engine();
+        merge(engine, spec, &self.silver, tombstones.as_ref(), passed, &self.context.scope, input.rebuild).await
+    }
+
+    /// A table without a key keeps every row.
+    async fn append(&self, passed: datafusion::prelude::DataFrame, input: &Input) -> Result<MergeOutcome> {
+        use futures::StreamExt;
+        let schema = with_workspace(&self.table_schema);
+        let mut writer = TableWriter::new(&self.silver, schema.clone(), WriterOptions::default());
+        let fail = |e| lake::query_error(&format!("cannot read `{}`", self.table.input), e);
+        let mut stream = passed.execute_stream().await.map_err(fail)?;
+        while let Some(batch) = stream.next().await {
+            writer.write(&conform(&batch.map_err(fail)?, &schema)?).await?;
+        }
+        let removes = if input.rebuild { paths(&self.silver, &self.context.scope)? } else { HashSet::new() };
+        let written = writer.rows();
+        let adds = writer.finish().await?;
+        let bytes = adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum();
+        let strategy = Some(if input.rebuild { Strategy::Replace } else { Strategy::Append });
+        Ok(MergeOutcome { adds, removes, written, bytes, strategy, ..Default::default() })
+    }
+
+    fn check_fatal(&self, tally: &Tally) -> Result<()> {
+        let Some((name, rows)) = tally.fatal.iter().next() else { return Ok(()) };
+        Err(Error::new(ErrorKind::Data, format!("expectation `{name}` of `{}` does not hold for {rows} of {} rows", self.table.name, tally.read))
+            .with_hint(format!("nothing was written; look at the rows with `lake query \"SELECT * FROM {} WHERE ...\"`", self.table.input)))
+    }
+
+    /// Quarantined rows come before the table's commit and under their own watermark: after a crash between the two they are not added again.
+    async fn commit_quarantine(&self, existing: Option<Snapshot>, rows: Vec<arrow::array::RecordBatch>, input: &Input) -> Result<()> {
+        let count: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        if count == 0 && (existing.is_none() || !input.rebuild) {
+            return Ok(());
+        }
+        let name = self.table.name.quarantine();
+        let schema = &self.quarantine_schema;
+        let table = match existing {
+            Some(table) => table,
+            None => {
+                let text = format!("Rows that `{}` refused, with the reason and their origin", self.table.name);
+                Snapshot::create(self.context.lake.root(), &name, schema, &[], Some(&text)).await?
+            }
+        };
+        let schema = widened(&name, &without_workspace(table.schema()), schema)?;
+        let removes = if input.rebuild { paths(&table, &self.context.scope)? } else { HashSet::new() };
+        self.commit_beside(&table, schema, rows, removes, input).await
+    }
+
+    /// Tombstones may be ahead of the table: a delete that is known early does no harm.
+    async fn commit_tombstones(&self, outcome: &MergeOutcome, input: &Input) -> Result<()> {
+        let Some(schema) = self.spec.as_ref().and_then(MergeSpec::tombstones).filter(|_| self.rules.delete_when.is_some()) else {
+            return Ok(());
+        };
+        let name = self.table.name.tombstones();
+        let existing = self.context.lake.snapshot(&name, At::Latest).await?;
+        if outcome.tombstones.is_empty() && (existing.is_none() || !input.rebuild) {
+            return Ok(());
+        }
+        let table = match existing {
+            Some(table) => table,
+            None => {
+                let text = format!("Deletes of `{}`, so that a late older row does not come back", self.table.name);
+                Snapshot::create(self.context.lake.root(), &name, &schema, &[], Some(&text)).await?
+            }
+        };
+        let schema = widened(&name, &without_workspace(table.schema()), &without_workspace(&schema))?;
+        let removes = if input.rebuild { paths(&table, &self.context.scope)? } else { HashSet::new() };
+        self.commit_beside(&table, schema, outcome.tombstones.clone(), removes, input).await
+    }
+
+    async fn commit_beside(
+        &self,
+        table: &Snapshot,
+        schema: SchemaRef,
+        rows: Vec<arrow::array::RecordBatch>,
+        removes: HashSet<object_store::path::Path>,
+        input: &Input,
+    ) -> Result<()> {
+        let full = with_workspace(&schema);
+        let mut writer = TableWriter::new(table, full.clone(), WriterOptions::default());
+        for batch in rows {
+            writer.write(&conform(&batch, &full)?).await?;
+        }
+        let changed = schema.fields() != without_workspace(table.schema()).fields();
+        let schema = changed.then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: None });
+        let strategy = if removes.is_empty() { Strategy::Append } else { Strategy::Replace };
+        let transactions = table.progress().await?.advance(&self.context.scope, &self.marks(input));
+        table.commit(Change { adds: writer.finish().await?, removes, transactions, schema }, strategy, &self.context.run_id).await?;
+        Ok(())
+    }
+
+    async fn commit(&self, outcome: MergeOutcome, input: &Input) -> Result<i64> {
+        let old = without_workspace(self.silver.schema());
+        let others = self.silver.files(&Scope::Feed)?.into_iter().any(|f| !self.context.scope.holds(f.workspace.as_deref()));
+        let schema = if others { widened(&self.table.name, &old, &self.table_schema)? } else { self.table_schema.clone() };
+        let schema = (schema.fields() != old.fields()).then(|| SchemaChange {
+            stats_columns: Some(stats_columns(&schema, self.spec.as_ref().map_or(&[], |s| &s.key))),
+            schema: schema.as_ref().clone(),
+        });
+        let transactions = self.progress.advance(&self.context.scope, &self.marks(input));
+        let strategy = outcome.strategy.unwrap_or(Strategy::Append);
+        let change = Change { adds: outcome.adds, removes: outcome.removes, transactions, schema };
+        Ok(self.silver.commit(change, strategy, &self.context.run_id).await?.version)
+    }
+
+    fn marks(&self, input: &Input) -> Watermarks {
+        let inputs = [(self.table.input.to_string(), input.version)].into();
+        Watermarks { definition: Some(self.table.fingerprint), inputs }
+    }
+
+    fn input_names(&self) -> Vec<String> {
+        vec![self.table.input.to_string()]
+    }
+
+    fn name(&self) -> &TableName {
+        &self.table.name
+    }
+}
+
+fn fill(report: &mut TableReport, tally: &Tally, outcome: &MergeOutcome) {
+    report.rows_read = tally.read;
+    report.rows_dropped = tally.dropped;
+    report.rows_quarantined = tally.quarantined;
+    report.rows_written = outcome.written;
+    report.rows_deleted = outcome.deleted;
+    report.rows_superseded = outcome.superseded;
+    report.files_written = outcome.adds.len() as u64;
+    report.bytes_written = outcome.bytes;
+    report.strategy = outcome.strategy;
+    report.expectations = tally.expectations.clone();
+    report.quarantine_reasons = tally.reasons.clone();
+}
+
+fn paths(table: &Snapshot, scope: &Scope) -> Result<HashSet<object_store::path::Path>> {
+    Ok(table.files(scope)?.into_iter().map(|f| f.path).collect())
+}

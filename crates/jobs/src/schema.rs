@@ -1,0 +1,46 @@
+//! Columns of tables: which of them the log may keep values of, and how a table's columns may change.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use lake::pipeline::TableName;
+use lake::{Error, ErrorKind, Result};
+
+/// The most columns the log keeps minima and maxima of.
+const MOST_STATS_COLUMNS: usize = 32;
+
+/// The columns whose minima and maxima go to the log: `always` and those that are numbers, dates or times. Text is left out, since it may be
+/// personal and the log is not.
+pub fn stats_columns(schema: &Schema, always: &[String]) -> Vec<String> {
+    let plain = |t: &DataType| t.is_numeric() || matches!(t, DataType::Date32 | DataType::Timestamp(..));
+    let others = schema.fields().iter().filter(|f| !always.contains(f.name()) && plain(f.data_type())).map(|f| f.name().clone());
+    always.iter().cloned().chain(others).take(MOST_STATS_COLUMNS).collect()
+}
+
+/// `old` with the columns of `new` that it lacks.
+///
+/// # Errors
+/// [`ErrorKind::Config`] when a column changed its type while other workspaces still have rows of the old one.
+pub fn widened(table: &TableName, old: &SchemaRef, new: &SchemaRef) -> Result<SchemaRef> {
+    let mut fields: Vec<_> = old.fields().iter().cloned().collect();
+    for field in new.fields() {
+        match old.field_with_name(field.name()) {
+            Err(_) => fields.push(field.clone()),
+            Ok(same) if same.data_type() == field.data_type() => {}
+            Ok(_) => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("the type of `{table}.{}` changed while other workspaces have rows of the old one", field.name()),
+                )
+                .with_hint("run the pipeline once for all workspaces, or give the column a new name"));
+            }
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// The columns of a table without the one it is partitioned by.
+pub fn without_workspace(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<_> = schema.fields().iter().filter(|f| f.name() != lake::WORKSPACE_COLUMN).cloned().collect();
+    Arc::new(Schema::new(fields))
+}
