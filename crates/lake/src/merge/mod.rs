@@ -3,6 +3,8 @@
 mod apply;
 mod latest;
 mod order;
+#[cfg(test)]
+mod tests;
 mod winners;
 
 use std::sync::Arc;

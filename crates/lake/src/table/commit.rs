@@ -77,8 +77,13 @@ impl Snapshot {
             .with_columns(fields.fields().cloned())
             .with_partition_columns([WORKSPACE_COLUMN])
             .with_table_name(name.to_string())
-            .with_configuration_property(deltalake::TableProperty::DataSkippingStatsColumns, Some(stats_list(stats_columns)))
             .with_save_mode(SaveMode::ErrorIfExists);
+        // An empty list of columns is not one that readers understand.
+        create = match stats_columns {
+            [] => create.with_configuration_property(deltalake::TableProperty::DataSkippingNumIndexedCols, Some("0")),
+            _ => create
+                .with_configuration_property(deltalake::TableProperty::DataSkippingStatsColumns, Some(stats_columns.join(","))),
+        };
         if let Some(text) = description {
             create = create.with_comment(text);
         }
@@ -124,15 +129,12 @@ impl Snapshot {
             .map_err(|e| delta_error(&place, e.into()))?;
         match &change.stats_columns {
             None => Ok(metadata),
+            Some(columns) if columns.is_empty() => Ok(metadata),
             Some(columns) => metadata
-                .add_config_key("delta.dataSkippingStatsColumns".into(), stats_list(columns))
+                .add_config_key("delta.dataSkippingStatsColumns".into(), columns.join(","))
                 .map_err(|e| delta_error(&place, e.into())),
         }
     }
-}
-
-fn stats_list(columns: &[String]) -> String {
-    columns.join(",")
 }
 
 fn kernel_schema(schema: &Schema) -> Result<StructType> {

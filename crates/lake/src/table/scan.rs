@@ -16,7 +16,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
-use object_store::ObjectStore;
+use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
 use crate::table::progress::fingerprint;
@@ -72,7 +72,14 @@ impl FileScan {
     }
 
     fn partitioned_file(&self, index: usize, file: &DataFile) -> PartitionedFile {
-        let mut out = PartitionedFile::new(file.path.to_string(), file.size);
+        // The path is the store's already; any other constructor would encode it once more.
+        let mut out = PartitionedFile::from(ObjectMeta {
+            location: file.path.clone(),
+            last_modified: chrono::DateTime::UNIX_EPOCH,
+            size: file.size,
+            e_tag: None,
+            version: None,
+        });
         out.partition_values = vec![ScalarValue::Utf8(file.workspace.clone())];
         if self.file_column {
             out.partition_values.push(ScalarValue::UInt32(u32::try_from(index).ok()));

@@ -39,6 +39,7 @@ pub struct TableWriter {
     store: Arc<dyn ObjectStore>,
     schema: SchemaRef,
     stats_columns: Option<Vec<String>>,
+    stats_count: u64,
     options: WriterOptions,
     open: Option<DeltaWriter>,
     partitions: HashSet<String>,
@@ -55,16 +56,16 @@ impl std::fmt::Debug for TableWriter {
 impl TableWriter {
     /// A writer of `schema` (any order, `workspace_id` included) into the folder of `table`.
     pub fn new(table: &Snapshot, schema: SchemaRef, options: WriterOptions) -> Self {
-        let stats_columns = table
-            .delta()
-            .snapshot()
-            .ok()
-            .and_then(|s| s.metadata().configuration().get("delta.dataSkippingStatsColumns").cloned())
+        let setting = |name: &str| table.delta().snapshot().ok().and_then(|s| s.metadata().configuration().get(name).cloned());
+        let stats_columns = setting("delta.dataSkippingStatsColumns")
+            .filter(|v| !v.is_empty())
             .map(|v| v.split(',').map(|c| c.trim().trim_matches('`').to_string()).collect());
+        let stats_count = setting("delta.dataSkippingNumIndexedCols").and_then(|v| v.parse().ok()).unwrap_or(32);
         Self {
             store: table.delta().log_store().object_store(None),
             schema,
             stats_columns,
+            stats_count,
             options,
             open: None,
             partitions: HashSet::new(),
@@ -130,7 +131,7 @@ impl TableWriter {
             Some(properties),
             NonZeroU64::new(self.options.target_file_size),
             None,
-            DataSkippingNumIndexedCols::NumColumns(32),
+            DataSkippingNumIndexedCols::NumColumns(self.stats_count),
             self.stats_columns.clone(),
         );
         DeltaWriter::new(self.store.clone(), config)

@@ -1,0 +1,170 @@
+//! The merge against a plain model, over any cutting of the events into batches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use proptest::prelude::*;
+
+use crate::Lake;
+use crate::merge::{MergeSpec, Sequence, merge};
+use crate::pipeline::{Layer, TableName};
+use crate::report::Strategy as How;
+use crate::table::{At, Change, Scope, Snapshot, TableWriter, WriterOptions};
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Event {
+    workspace: &'static str,
+    key: i64,
+    sequence: Option<i64>,
+    delete: bool,
+    text: Option<String>,
+}
+
+fn spec(sequence: Sequence) -> MergeSpec {
+    let columns = Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("at", DataType::Int64, true),
+        Field::new("text", DataType::Utf8, true),
+    ]);
+    MergeSpec { columns: Arc::new(columns), key: vec!["id".into()], sequence }
+}
+
+fn batch(spec: &MergeSpec, events: &[Event]) -> RecordBatch {
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(events.iter().map(|e| Some(e.key)).collect::<Int64Array>()),
+        Arc::new(events.iter().map(|e| e.sequence).collect::<Int64Array>()),
+        Arc::new(events.iter().map(|e| e.text.clone()).collect::<StringArray>()),
+        Arc::new(events.iter().map(|e| Some(e.workspace)).collect::<StringArray>()),
+        Arc::new(events.iter().map(|e| Some(e.delete)).collect::<BooleanArray>()),
+    ];
+    if spec.sequence == Sequence::Arrival {
+        columns.push(Arc::new(arrow::array::UInt64Array::from_iter_values(0..events.len() as u64)));
+    }
+    RecordBatch::try_new(spec.candidates(), columns).unwrap()
+}
+
+/// A table and its tombstones, merged into batch by batch.
+struct Bench {
+    lake: Lake,
+    _folder: tempfile::TempDir,
+    spec: MergeSpec,
+    name: TableName,
+}
+
+impl Bench {
+    async fn new(sequence: Sequence) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::builder().uri(folder.path().to_str().unwrap()).threads(2).build().unwrap();
+        let spec = spec(sequence);
+        let name = TableName::new(Layer::Silver, "t");
+        Snapshot::create(lake.root(), &name, &spec.columns, &["id".into()], None).await.unwrap();
+        if let Some(schema) = spec.tombstones() {
+            Snapshot::create(lake.root(), &name.tombstones(), &schema, &[], None).await.unwrap();
+        }
+        Self { lake, _folder: folder, spec, name }
+    }
+
+    /// Merges one batch; checks that every event is accounted for.
+    async fn apply(&self, events: &[Event]) {
+        let table = self.lake.snapshot(&self.name, At::Latest).await.unwrap().unwrap();
+        let tombstones = self.lake.snapshot(&self.name.tombstones(), At::Latest).await.unwrap();
+        let frame = self.lake.engine().session().read_batch(batch(&self.spec, events)).unwrap();
+        let done = merge(self.lake.engine(), &self.spec, &table, tombstones.as_ref(), frame, &Scope::Feed, false).await.unwrap();
+        assert_eq!(done.written + done.deleted + done.superseded, events.len() as u64);
+        if let Some(table) = &tombstones {
+            let schema = crate::table::with_workspace(&self.spec.tombstones().unwrap());
+            let mut writer = TableWriter::new(table, schema.clone(), WriterOptions::default());
+            for batch in &done.tombstones {
+                writer.write(&crate::table::conform(batch, &schema).unwrap()).await.unwrap();
+            }
+            let change = Change { adds: writer.finish().await.unwrap(), ..Default::default() };
+            table.commit(change, How::Append, "run").await.unwrap();
+        }
+        let change = Change { adds: done.adds, removes: done.removes, ..Default::default() };
+        table.commit(change, done.strategy.unwrap(), "run").await.unwrap();
+    }
+
+    async fn rows(&self, workspace: &str) -> BTreeMap<i64, (Option<i64>, Option<String>)> {
+        let batches = self.lake.workspace(workspace).unwrap().table("silver.t").await.unwrap().read().await.unwrap();
+        let mut rows = BTreeMap::new();
+        for batch in batches {
+            let (id, at) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
+            let text = batch.column(2).as_string::<i32>();
+            for i in 0..batch.num_rows() {
+                let row = (at.is_valid(i).then(|| at.value(i)), text.is_valid(i).then(|| text.value(i).to_string()));
+                assert!(rows.insert(id.value(i), row).is_none(), "key {} twice", id.value(i));
+            }
+        }
+        rows
+    }
+}
+
+/// The greatest event of each key by sequence, delete, text: what is left of it when it is no delete.
+fn model(events: &[Event], workspace: &str) -> BTreeMap<i64, (Option<i64>, Option<String>)> {
+    let mut latest: BTreeMap<i64, &Event> = BTreeMap::new();
+    let order = |e: &Event| (e.sequence, e.delete, e.text.clone());
+    for event in events.iter().filter(|e| e.workspace == workspace) {
+        let best = latest.entry(event.key).or_insert(event);
+        if order(event) > order(best) {
+            *best = event;
+        }
+    }
+    latest.into_iter().filter(|(_, e)| !e.delete).map(|(k, e)| (k, (e.sequence, e.text.clone()))).collect()
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let workspace = prop_oneof![Just("acme"), Just("globex inc/ü")];
+    let text = prop_oneof![Just(None), "[a-c]{0,2}".prop_map(Some)];
+    (workspace, 0..8i64, prop::option::weighted(0.9, 0..6i64), prop::bool::weighted(0.25), text).prop_map(
+        |(workspace, key, sequence, delete, text)| Event {
+            workspace,
+            key,
+            sequence: if delete { sequence.or(Some(0)) } else { sequence },
+            delete,
+            text,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..Default::default() })]
+
+    #[test]
+    fn any_cutting_into_batches_gives_what_all_events_at_once_give(batches in prop::collection::vec(prop::collection::vec(event(), 1..25), 1..5)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new(Sequence::Column("at".into())).await;
+            for events in &batches {
+                bench.apply(events).await;
+            }
+            let all: Vec<Event> = batches.concat();
+            for workspace in ["acme", "globex inc/ü"] {
+                assert_eq!(bench.rows(workspace).await, model(&all, workspace), "{workspace}");
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_sequence_the_row_that_arrived_later_wins() {
+    let bench = Bench::new(Sequence::Arrival).await;
+    let event = |key, text: &str, delete| Event { workspace: "acme", key, sequence: None, delete, text: Some(text.into()) };
+    bench.apply(&[event(1, "first", false), event(1, "again", false), event(2, "two", false)]).await;
+    bench.apply(&[event(1, "later", false), event(2, "", true), event(3, "", true)]).await;
+    assert_eq!(bench.rows("acme").await, [(1, (None, Some("later".to_string())))].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_files_that_hold_a_beaten_row_are_rewritten() {
+    let bench = Bench::new(Sequence::Column("at".into())).await;
+    let event = |workspace, key, sequence| Event { workspace, key, sequence: Some(sequence), delete: false, text: None };
+    bench.apply(&[event("acme", 1, 1), event("globex inc/ü", 1, 1)]).await;
+    let before = bench.lake.snapshot(&bench.name, At::Latest).await.unwrap().unwrap().files(&Scope::Feed).unwrap();
+    bench.apply(&[event("acme", 1, 2), event("globex inc/ü", 1, 0)]).await;
+    let after = bench.lake.snapshot(&bench.name, At::Latest).await.unwrap().unwrap().files(&Scope::Feed).unwrap();
+    let kept = |w: &str| before.iter().any(|f| f.workspace.as_deref() == Some(w) && after.contains(f));
+    assert!(kept("globex inc/ü"), "a stale row rewrote a file");
+    assert!(!kept("acme"));
+}
