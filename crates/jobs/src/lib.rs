@@ -1,1 +1,20 @@
-//! placeholder
+//! What runs: Bronze takes files in, Silver refines, Gold aggregates, and the runner does it in order and reports.
+
+mod aggregate;
+mod context;
+pub mod ingest;
+mod lineage;
+mod peak_memory;
+mod plan;
+mod prepare;
+mod refine;
+mod runner;
+pub mod schema;
+
+pub use aggregate::aggregate;
+pub use context::{JobContext, Observer, Silent};
+pub use plan::{Action, PlanReport, TablePlan, plan};
+pub use prepare::{BronzeSource, PrepareError, PrepareRequest, Project};
+pub use refine::refine;
+pub use runner::{RunOptions, report_path, run};
+pub use tokio_util::sync::CancellationToken;

@@ -10,7 +10,7 @@ use lake::pipeline::TableName;
 use lake::report::{Strategy, TableReport, TableStatus};
 use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, with_workspace};
 use lake::verdict::REASON_COLUMN;
-use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN};
+use lake::{Result, WORKSPACE_COLUMN};
 use tokio::sync::mpsc;
 
 use crate::context::JobContext;
@@ -154,12 +154,7 @@ impl<'a> Job<'a> {
 
     /// The files that are not in the table as they are now.
     fn pending(&self) -> Vec<Pending<'a>> {
-        let is_done = |file: &SourceFile, progress: &Progress| match &self.context.scope {
-            Scope::Feed => progress.get(&feed_key(file)) == Some(file.fingerprint),
-            Scope::Workspace(w) => {
-                [feed_key(file), own_key(file, w.as_str())].iter().any(|k| progress.get(k) == Some(file.fingerprint))
-            }
-        };
+        let is_done = |file: &SourceFile, progress: &Progress| is_loaded_in(file, progress, &self.context.scope);
         let todo = self.intake.files.iter().filter(|f| !is_done(f, &self.progress));
         let owners: BTreeMap<&str, BTreeSet<&str>> = own_records(&self.progress);
         todo.map(|file| Pending {
@@ -312,6 +307,20 @@ fn known(raw: &Schema) -> Schema {
     Schema::new(raw.fields().iter().filter(|f| f.data_type() != &DataType::Null).cloned().collect::<Vec<_>>())
 }
 
+/// Whether a run of the feed has read the file as it is now.
+pub(crate) fn is_loaded(file: &SourceFile, progress: &Progress) -> bool {
+    progress.get(&feed_key(file)) == Some(file.fingerprint)
+}
+
+/// Whether the rows of `scope` have been read from the file as it is now.
+pub(crate) fn is_loaded_in(file: &SourceFile, progress: &Progress, scope: &Scope) -> bool {
+    let own = match scope {
+        Scope::Feed => None,
+        Scope::Workspace(w) => progress.get(&own_key(file, w.as_str())),
+    };
+    is_loaded(file, progress) || own == Some(file.fingerprint)
+}
+
 /// The transaction of a file that a feed's run has read; `@` cannot be in the encoded path.
 fn feed_key(file: &SourceFile) -> String {
     format!("file:{}", file.path.replace('%', "%25").replace('@', "%40"))
@@ -331,13 +340,5 @@ fn own_records(progress: &Progress) -> BTreeMap<&str, BTreeSet<&str>> {
         }
     }
     owners
-}
-
-/// An error that names the table whose source cannot be used.
-pub(crate) fn source_error(table: &TableName, error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::NotFound | ErrorKind::Config => error.context(format!("`{table}`")),
-        _ => error,
-    }
 }
 
