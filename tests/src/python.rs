@@ -212,8 +212,9 @@ fn make(root: &Path) -> Result<()> {
         base_python().args(["-m", "venv"]).arg(&aside).output(),
         Some("Debian has it in the package `python3-venv`"),
     )?;
-    install_packages(&aside)?;
+    // The jars come first: a machine without Maven learns so at once, not after the packages.
     fetch_delta_jars(&aside)?;
+    install_packages(&aside)?;
     let imports = "import polars, duckdb, deltalake, pyarrow, pyspark, delta";
     said("python", Command::new(interpreter_of(&aside)).args(["-c", imports]).output(), None)?;
     fs::rename(&aside, root).map_err(|error| io_error("move into place", &aside, &error))
