@@ -1,0 +1,4 @@
+//! Bronze: rows as they were delivered, each with its origin.
+
+pub mod format;
+
