@@ -1,4 +1,5 @@
 //! Bronze: rows as they were delivered, each with its origin.
 
+mod fingerprint;
 pub mod format;
-
+pub mod source;
