@@ -2,4 +2,5 @@
 
 mod fingerprint;
 pub mod format;
+pub mod program;
 pub mod source;
