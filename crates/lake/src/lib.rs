@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 mod error;
+pub mod lineage;
 pub mod pipeline;
 pub mod report;
 mod workspace_id;
