@@ -5,6 +5,7 @@ pub mod engine;
 mod error;
 mod lake;
 pub mod merge;
+pub mod lineage;
 pub mod pipeline;
 mod query_error;
 pub mod report;

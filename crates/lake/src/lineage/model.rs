@@ -1,0 +1,3 @@
+//! The catalog's lineage model.
+
+pub use lake_catalog::{ColumnLineage, ColumnRef, DirectSource, IndirectKind, IndirectSource, SourceKind, TableLineage};

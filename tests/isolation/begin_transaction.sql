@@ -1,0 +1,3 @@
+-- trick: opens a transaction
+-- expect: refused
+BEGIN TRANSACTION

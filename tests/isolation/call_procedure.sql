@@ -1,0 +1,3 @@
+-- trick: calls a procedure
+-- expect: refused
+CALL system.query('SELECT 1')

@@ -1,0 +1,3 @@
+-- trick: the whole row as one value
+-- expect: either
+SELECT posts FROM silver.posts

@@ -1,0 +1,3 @@
+-- trick: the partition value, as a column
+-- expect: either
+SELECT workspace_id, post_id FROM silver.posts

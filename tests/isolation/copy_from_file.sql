@@ -1,0 +1,3 @@
+-- trick: loads a file into the table
+-- expect: refused
+COPY silver.posts FROM '{LAKE}/data.csv'

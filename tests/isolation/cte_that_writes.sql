@@ -1,0 +1,3 @@
+-- trick: a statement that writes, dressed as a CTE
+-- expect: refused
+WITH gone AS (DELETE FROM silver.posts RETURNING *) SELECT * FROM gone

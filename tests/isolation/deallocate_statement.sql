@@ -1,0 +1,3 @@
+-- trick: removes a prepared statement
+-- expect: refused
+DEALLOCATE spy

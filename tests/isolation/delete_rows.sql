@@ -1,0 +1,3 @@
+-- trick: deletes its own rows
+-- expect: refused
+DELETE FROM silver.posts WHERE author <> ''

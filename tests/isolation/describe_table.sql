@@ -1,0 +1,3 @@
+-- trick: describes the table
+-- expect: either
+DESCRIBE silver.posts

@@ -1,0 +1,3 @@
+-- trick: drops a layer
+-- expect: refused
+DROP SCHEMA silver CASCADE

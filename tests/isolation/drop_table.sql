@@ -1,0 +1,3 @@
+-- trick: drops the table
+-- expect: refused
+DROP TABLE silver.posts

@@ -1,0 +1,3 @@
+-- trick: a plan with statistics
+-- expect: either
+EXPLAIN VERBOSE SELECT * FROM silver.posts

@@ -1,0 +1,3 @@
+-- trick: a table function that reads files
+-- expect: refused
+SELECT * FROM glob('{LAKE}/**')

@@ -1,0 +1,3 @@
+-- trick: the engine's own cache of file statistics
+-- expect: refused
+SELECT * FROM statistics_cache()

@@ -1,0 +1,3 @@
+-- trick: what the engine is
+-- expect: either
+SELECT version() AS engine

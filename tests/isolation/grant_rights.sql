@@ -1,0 +1,3 @@
+-- trick: grants itself everything
+-- expect: refused
+GRANT ALL ON silver.posts TO acme

@@ -1,0 +1,3 @@
+-- trick: fetches code
+-- expect: refused
+INSTALL httpfs

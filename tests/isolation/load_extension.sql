@@ -1,0 +1,3 @@
+-- trick: loads code
+-- expect: refused
+LOAD httpfs

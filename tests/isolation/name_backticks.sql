@@ -1,0 +1,3 @@
+-- trick: names in backticks
+-- expect: either
+SELECT * FROM `silver`.`posts`

@@ -1,0 +1,3 @@
+-- trick: no schema at all
+-- expect: either
+SELECT * FROM posts

@@ -1,0 +1,3 @@
+-- trick: the raw rows, before any rule
+-- expect: own rows only
+SELECT * FROM bronze.posts

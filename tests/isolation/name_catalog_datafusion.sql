@@ -1,0 +1,3 @@
+-- trick: the engine's default catalog
+-- expect: either
+SELECT * FROM datafusion.silver.posts

@@ -1,0 +1,3 @@
+-- trick: a catalog called like the product
+-- expect: either
+SELECT * FROM lake.silver.posts

@@ -1,0 +1,3 @@
+-- trick: the log beside the data
+-- expect: refused
+SELECT * FROM silver."posts/_delta_log"

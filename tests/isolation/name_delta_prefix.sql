@@ -1,0 +1,3 @@
+-- trick: a table by its format and path
+-- expect: refused
+SELECT * FROM delta."{LAKE}/silver/posts"

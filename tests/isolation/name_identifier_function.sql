@@ -1,0 +1,3 @@
+-- trick: a table name that evaluation makes
+-- expect: refused
+SELECT * FROM IDENTIFIER('globex' || '.silver.posts')

@@ -1,0 +1,3 @@
+-- trick: a table directory as a schema and a partition as a table
+-- expect: refused
+SELECT * FROM "silver/posts"."workspace_id=globex"

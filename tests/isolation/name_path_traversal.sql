@@ -1,0 +1,3 @@
+-- trick: a path that climbs, as a table name
+-- expect: refused
+SELECT * FROM silver."../globex/posts"

@@ -1,0 +1,3 @@
+-- trick: the engine's default schema
+-- expect: refused
+SELECT * FROM public.posts

@@ -1,0 +1,3 @@
+-- trick: quoted names, which skip normalisation
+-- expect: own rows only
+SELECT "post_id", "body" FROM "silver"."posts"

@@ -1,0 +1,3 @@
+-- trick: the folder of run reports and catalog records
+-- expect: refused
+SELECT * FROM _lake.runs

@@ -1,0 +1,3 @@
+-- trick: the victim as a schema
+-- expect: refused
+SELECT * FROM globex.posts

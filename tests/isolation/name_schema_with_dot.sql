@@ -1,0 +1,3 @@
+-- trick: victim and layer as one quoted schema
+-- expect: refused
+SELECT * FROM "globex.silver".posts

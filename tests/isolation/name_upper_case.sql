@@ -1,0 +1,3 @@
+-- trick: names in upper case
+-- expect: either
+SELECT POST_ID, BODY FROM SILVER.POSTS

@@ -1,0 +1,3 @@
+-- trick: a zero-width space in the name
+-- expect: refused
+SELECT * FROM silver."po​sts"

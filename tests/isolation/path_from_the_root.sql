@@ -1,0 +1,3 @@
+-- trick: a file of the machine
+-- expect: refused
+SELECT * FROM '/etc/passwd.csv'

@@ -1,0 +1,3 @@
+-- trick: a relative path
+-- expect: refused
+SELECT * FROM './lakehouse/silver/posts'

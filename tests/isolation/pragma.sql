@@ -1,0 +1,3 @@
+-- trick: reads internals
+-- expect: refused
+PRAGMA database_list

@@ -1,0 +1,3 @@
+-- trick: a sample of everything
+-- expect: either
+SELECT * FROM silver.posts TABLESAMPLE BERNOULLI (100)

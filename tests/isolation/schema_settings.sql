@@ -1,0 +1,3 @@
+-- trick: the settings of the session
+-- expect: refused
+SELECT * FROM information_schema.df_settings

@@ -1,0 +1,3 @@
+-- trick: every table there is
+-- expect: either
+SELECT * FROM information_schema.tables

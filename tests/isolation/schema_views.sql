@@ -1,0 +1,3 @@
+-- trick: the text of views, which may tell a filter
+-- expect: either
+SELECT * FROM information_schema.views

@@ -1,0 +1,3 @@
+-- trick: changes what a bare name means
+-- expect: refused
+SET datafusion.catalog.default_schema = 'globex'

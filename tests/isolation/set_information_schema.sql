@@ -1,0 +1,3 @@
+-- trick: switches on what was switched off
+-- expect: refused
+SET datafusion.catalog.information_schema = true

@@ -1,0 +1,3 @@
+-- trick: points the default catalog at the files
+-- expect: refused
+SET datafusion.catalog.location = '{LAKE}/silver/posts'

@@ -1,0 +1,3 @@
+-- trick: lists the settings
+-- expect: refused
+SHOW ALL

@@ -1,0 +1,3 @@
+-- trick: lists the columns
+-- expect: either
+SHOW COLUMNS FROM silver.posts

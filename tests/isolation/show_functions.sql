@@ -1,0 +1,3 @@
+-- trick: lists the functions
+-- expect: either
+SHOW FUNCTIONS

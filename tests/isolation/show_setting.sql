@@ -1,0 +1,3 @@
+-- trick: shows one setting
+-- expect: refused
+SHOW datafusion.catalog.location

@@ -1,0 +1,3 @@
+-- trick: lists the tables
+-- expect: either
+SHOW TABLES

@@ -1,0 +1,3 @@
+-- trick: a query without SELECT
+-- expect: either
+FROM silver.posts

@@ -1,0 +1,3 @@
+-- trick: the short form of a query
+-- expect: either
+TABLE silver.posts

@@ -1,0 +1,3 @@
+-- trick: a comment that never ends, so that what is appended is lost
+-- expect: refused
+SELECT post_id FROM silver.posts /* WHERE

@@ -1,0 +1,3 @@
+-- trick: empties the table
+-- expect: refused
+TRUNCATE TABLE silver.posts

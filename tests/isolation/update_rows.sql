@@ -1,0 +1,3 @@
+-- trick: changes its own rows
+-- expect: refused
+UPDATE silver.posts SET body = 'forged' WHERE likes > 0

@@ -1,0 +1,3 @@
+-- trick: moves the session
+-- expect: refused
+USE globex

@@ -1,0 +1,3 @@
+-- trick: removes old files
+-- expect: refused
+VACUUM silver.posts
