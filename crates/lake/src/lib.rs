@@ -14,9 +14,11 @@ pub mod table;
 pub mod verdict;
 mod workspace;
 mod workspace_id;
+mod workspace_write;
 
 pub use error::{Error, ErrorKind, Result};
 pub use lake::{Lake, LakeBuilder};
 pub use query_error::query_error;
 pub use workspace::{Workspace, WorkspaceTable, plan_query};
+pub use workspace_write::{Once, Written};
 pub use workspace_id::{MAX_WORKSPACE_CHARS, UNASSIGNED, WORKSPACE_COLUMN, WorkspaceId};

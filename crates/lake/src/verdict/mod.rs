@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 pub use judge::Judge;
+pub(crate) use judge::delta_type;
 
 use crate::pipeline::Otherwise;
 use crate::report::ExpectationReport;
