@@ -3,3 +3,5 @@
 // `cfg(test)` tells clippy that the functions beside the tests are test code too.
 #[cfg(test)]
 mod json_stub;
+#[cfg(test)]
+mod shipped;
