@@ -1,5 +1,14 @@
-//! The pipeline language: text to checked domain type.
+//! The pipeline language: text to checked domain type, and from there to a typed plan.
+//!
+//! [`Pipeline::parse`] reads a file, [`TableGraph`] knows the order of work, and [`compile`] checks everything against the
+//! schemas of the data. Each gives all of its findings at once.
 
+mod compile;
+mod complaint;
+mod expression;
+mod fact;
+mod gold;
+mod graph;
 mod interpolate;
 mod key;
 mod model;
@@ -7,12 +16,23 @@ mod name;
 mod origin;
 mod read;
 mod schema;
+mod select;
+mod session;
+mod silver;
+mod sql;
 mod types;
 mod yaml;
 
+pub use compile::{
+    BronzeSchema, CompileInput, CompiledExpectation, CompiledGold, CompiledPipeline, CompiledSilver, EntityType, OutputColumn,
+    compile,
+};
+pub use graph::TableGraph;
 pub use interpolate::Lookup;
 pub use model::{
     BronzeTable, Expectation, GoldTable, Layer, MethodInput, Otherwise, Pipeline, SilverTable, TableName, WorkspaceSpec,
 };
 pub use name::ORIGIN_COLUMNS;
 pub use schema::json_schema;
+pub use session::planning_context;
+pub use sql::quote_hidden_names;
