@@ -113,7 +113,7 @@ impl fmt::Display for TableName {
     }
 }
 
-/// A pipeline file, read and checked for shape. Whether its tables, columns and SQL fit is checked by `pipeline::check`.
+/// A pipeline file, read and checked for shape. Whether its tables, columns and SQL fit is checked by [`compile`](super::compile).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     /// `name:`.
