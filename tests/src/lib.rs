@@ -1,4 +1,4 @@
 //! Support for the end-to-end tests.
 
-pub mod python;
 pub mod isolation;
+pub mod python;

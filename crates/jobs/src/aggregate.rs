@@ -8,7 +8,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use futures::StreamExt;
 use lake::pipeline::{CompiledGold, TableName};
 use lake::report::{Strategy, TableReport, TableStatus};
-use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform, with_workspace};
+use lake::table::{
+    At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform, with_workspace,
+};
 use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN, query_error};
 
 use crate::context::JobContext;
@@ -18,13 +20,15 @@ use crate::schema::without_workspace;
 ///
 /// # Errors
 /// Those of the query and of storage; the table is then as it was.
-pub async fn aggregate(context: &JobContext, table: &CompiledGold) -> Result<TableReport> {
-    context.until_committed(|| Job { context, table }.run()).await
+pub async fn aggregate(context: &JobContext, table: &CompiledGold, description: Option<&str>) -> Result<TableReport> {
+    let job = Job { context, table, description };
+    context.until_committed(|| job.run()).await
 }
 
 struct Job<'a> {
     context: &'a JobContext,
     table: &'a CompiledGold,
+    description: Option<&'a str>,
 }
 
 /// The inputs and the table as one attempt sees them.
@@ -43,7 +47,8 @@ impl Job<'_> {
         report.version_from = state.existed.then(|| state.gold.version());
         report.version_to = Some(state.gold.version());
         let changed = self.changed_workspaces(&state).await?;
-        let definition_changed = state.progress.in_scope(&self.context.scope, &state.names).definition != Some(self.table.fingerprint);
+        let definition_changed =
+            state.progress.in_scope(&self.context.scope, &state.names).definition != Some(self.table.fingerprint);
         if changed.is_empty() && !definition_changed {
             return Ok(report);
         }
@@ -92,8 +97,7 @@ impl Job<'_> {
 
     async fn create(&self) -> Result<Snapshot> {
         let schema = &self.table.schema;
-        let description = self.table.description.as_deref();
-        Snapshot::create(self.context.lake.root(), &self.table.name, schema, &stats_columns(schema), description).await
+        Snapshot::create(self.context.lake.root(), &self.table.name, schema, &stats_columns(schema), self.description).await
     }
 
     /// The workspaces in scope whose result may be another than the one in the table.
@@ -113,7 +117,9 @@ impl Job<'_> {
                 Some(commits) => {
                     for commit in &commits {
                         let touched = commit.added.iter().chain(&commit.removed).filter_map(|f| f.workspace.as_deref());
-                        let newer = |w: &&str| scope.holds(Some(w)) && marks(w).inputs.get(&name.to_string()).is_none_or(|v| commit.version > *v);
+                        let newer = |w: &&str| {
+                            scope.holds(Some(w)) && marks(w).inputs.get(&name.to_string()).is_none_or(|v| commit.version > *v)
+                        };
                         changed.extend(touched.filter(newer).map(String::from));
                     }
                 }
@@ -163,7 +169,11 @@ impl Job<'_> {
             self.context.check_cancelled()?;
             let batch = batch.map_err(fail)?;
             rows += batch.num_rows() as u64;
-            self.context.observer.advanced(&report_name(self.table), batch.num_rows() as u64, batch.get_array_memory_size() as u64);
+            self.context.observer.advanced(
+                &report_name(self.table),
+                batch.num_rows() as u64,
+                batch.get_array_memory_size() as u64,
+            );
             writer.write(&own_rows(&batch, workspace, writer.schema())?).await?;
         }
         Ok(rows)

@@ -36,7 +36,8 @@ fn bronze(project: &Project, name: &TableName, source: &BronzeSource) -> TableLi
         BronzeSource::Program(intake) => (format!("method:{}", intake.method), &intake.declared),
     };
     let known = project.bronze_columns.get(name).unwrap_or(schema);
-    let columns = raw_columns(known).fields().iter().map(|field| ColumnLineage {
+    let raw = raw_columns(known);
+    let columns = raw.fields().iter().map(|field| ColumnLineage {
         column: field.name().clone(),
         sources: vec![DirectSource {
             source: ColumnRef::new(dataset.clone(), field.name().clone()),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use lake::Result;
 use lake::pipeline::{Layer, TableName};
 use lake::table::{At, Scope, Snapshot};
-use lake::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::ingest::job::is_loaded_in;

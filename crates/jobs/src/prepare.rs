@@ -158,7 +158,9 @@ impl Preparation<'_> {
             }
             Ok(_) => Err(PrepareError::Findings(self.findings)),
             Err(more) => {
-                self.findings.extend(more);
+                // A source that cannot be used was reported where it stands; that its columns are unknown follows.
+                let reported = !self.findings.is_empty();
+                self.findings.extend(more.into_iter().filter(|f| !(reported && f.code == "no-schema")));
                 self.findings.sort_by_key(|f| f.span.start);
                 Err(PrepareError::Findings(self.findings))
             }
@@ -170,7 +172,9 @@ impl Preparation<'_> {
         let named = |id: &WorkspaceId| (Scope::Workspace(id.clone()), WorkspaceFrom::Run(id.clone()));
         Ok(match (&self.request.workspace, &self.pipeline.workspace) {
             (None, WorkspaceSpec::Column(column)) => (Scope::Feed, WorkspaceFrom::Column(column.value.clone())),
-            (Some(id), WorkspaceSpec::Column(column)) => (Scope::Workspace(id.clone()), WorkspaceFrom::Column(column.value.clone())),
+            (Some(id), WorkspaceSpec::Column(column)) => {
+                (Scope::Workspace(id.clone()), WorkspaceFrom::Column(column.value.clone()))
+            }
             (Some(id), _) => named(id),
             (None, WorkspaceSpec::Fixed(id)) => named(&id.value),
             (None, WorkspaceSpec::Inherit) => named(&WorkspaceId::new(DEFAULT_WORKSPACE)?),
@@ -217,7 +221,12 @@ impl Preparation<'_> {
         }
         let Some(program) = &method.program else {
             let message = format!("method `{}` brings no rows: it has no program", method.method_id);
-            self.error("not-a-source", table.method.span, message, Some("add a `program` to it in the catalog, or use `file_ingest`".into()));
+            self.error(
+                "not-a-source",
+                table.method.span,
+                message,
+                Some("add a `program` to it in the catalog, or use `file_ingest`".into()),
+            );
             return Ok(None);
         };
         let declared = declared(table, &output_columns(method), true);
@@ -233,7 +242,12 @@ impl Preparation<'_> {
         })))
     }
 
-    async fn files(&mut self, table: &BronzeTable, inputs: &Map<String, Value>, from: &WorkspaceFrom) -> Result<Option<BronzeSource>> {
+    async fn files(
+        &mut self,
+        table: &BronzeTable,
+        inputs: &Map<String, Value>,
+        from: &WorkspaceFrom,
+    ) -> Result<Option<BronzeSource>> {
         let span = |name: &str| table.inputs.iter().find(|i| i.name.value == name).map_or(table.inputs_span, |i| i.value.span);
         let text = |name: &str| inputs.get(name).and_then(Value::as_str);
         let path = text("path").unwrap_or_default();
@@ -263,7 +277,12 @@ impl Preparation<'_> {
             match text("delimiter").map(str::as_bytes) {
                 Some([byte]) if byte.is_ascii() => options.delimiter = Some(*byte),
                 _ => {
-                    self.error("wrong-input", span("delimiter"), "`delimiter` is not one ASCII character", Some("write `\",\"` or `\"\\t\"`".into()));
+                    self.error(
+                        "wrong-input",
+                        span("delimiter"),
+                        "`delimiter` is not one ASCII character",
+                        Some("write `\",\"` or `\"\\t\"`".into()),
+                    );
                     return Ok(None);
                 }
             }
@@ -274,7 +293,15 @@ impl Preparation<'_> {
         }
         let declared = declared(table, &[], format != Format::Parquet);
         let (name, description) = (table.name.value.clone(), table.description.clone());
-        Ok(Some(BronzeSource::Files(Intake { table: name, description, files, store, options, declared, workspace: from.clone() })))
+        Ok(Some(BronzeSource::Files(Intake {
+            table: name,
+            description,
+            files,
+            store,
+            options,
+            declared,
+            workspace: from.clone(),
+        })))
     }
 
     /// What is known of a Bronze table's columns before it is loaded: those it has, those declared, those its new files show.
@@ -293,7 +320,8 @@ impl Preparation<'_> {
                 match peek_all(intake, &merge_schemas(&known, &intake.declared), &new).await {
                     Ok(found) => found,
                     Err(error) => {
-                        let span = table.inputs.iter().find(|i| i.name.value == "path").map_or(table.inputs_span, |i| i.value.span);
+                        let span =
+                            table.inputs.iter().find(|i| i.name.value == "path").map_or(table.inputs_span, |i| i.value.span);
                         self.refused::<()>("unreadable-source", span, &error);
                         return Ok(None);
                     }
@@ -377,7 +405,8 @@ fn output_columns(method: &Method) -> Vec<(String, DataType)> {
 }
 
 fn entity_types(ontology: &Ontology) -> Vec<EntityType> {
-    let columns = |e: &lake_catalog::Entity| e.attributes.iter().map(|a| (a.name.clone(), arrow_type(&a.data_type), a.required)).collect();
+    let columns =
+        |e: &lake_catalog::Entity| e.attributes.iter().map(|a| (a.name.clone(), arrow_type(&a.data_type), a.required)).collect();
     ontology.entities.iter().map(|e| EntityType { name: e.name.clone(), columns: columns(e), key: e.key.clone() }).collect()
 }
 

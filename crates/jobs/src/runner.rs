@@ -123,11 +123,12 @@ impl Run<'_> {
                 BronzeSource::Program(intake) => ingest_program(&self.context, intake).await,
             };
         }
+        let description = self.project.description(name);
         if let Some(table) = compiled.silver.get(name) {
-            return refine(&self.context, table).await;
+            return refine(&self.context, table, description.as_deref()).await;
         }
         match compiled.gold.get(name) {
-            Some(table) => aggregate(&self.context, table).await,
+            Some(table) => aggregate(&self.context, table, description.as_deref()).await,
             None => Err(Error::new(ErrorKind::Internal, format!("nothing builds `{name}`"))),
         }
     }
@@ -182,7 +183,7 @@ impl Run<'_> {
         let json = serde_json::to_vec_pretty(report)
             .map_err(|e| Error::new(ErrorKind::Internal, "the report cannot be written as JSON").with_source(e))?;
         let path = Path::from(report_path(&report.run_id));
-        let fail = |e| Error::new(ErrorKind::Storage, "cannot keep the report of the run").with_source::<object_store::Error>(e);
+        let fail = |e: object_store::Error| Error::new(ErrorKind::Storage, "cannot keep the report of the run").with_source(e);
         self.context.lake.root().store()?.put(&path, PutPayload::from(json)).await.map(|_| ()).map_err(fail)
     }
 
@@ -235,7 +236,9 @@ impl Run<'_> {
             location: snapshot.delta().table_url().to_string(),
             columns: columns.collect(),
             description: self.project.description(name),
-            key: compiled.map(|c| c.key.iter().filter_map(|i| c.columns.get(*i)).map(|c| c.name.clone()).collect()).unwrap_or_default(),
+            key: compiled
+                .map(|c| c.key.iter().filter_map(|i| c.columns.get(*i)).map(|c| c.name.clone()).collect())
+                .unwrap_or_default(),
             partition_columns: vec![lake::WORKSPACE_COLUMN.to_string()],
             version: Some(snapshot.version()),
         }))

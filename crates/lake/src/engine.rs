@@ -93,13 +93,12 @@ impl Engine {
     }
 }
 
-/// The configuration that planning and running share: names keep their case, times are UTC, nothing is listed.
+/// The configuration that planning and running share: names keep their case, text is `Utf8`, nothing is listed.
 pub fn session_config() -> SessionConfig {
-    let mut config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, "gold").with_information_schema(false);
+    let mut config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, "silver").with_information_schema(false);
     config = config.with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
     options.sql_parser.enable_ident_normalization = false;
-    options.execution.time_zone = Some("+00:00".to_string());
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     config

@@ -16,7 +16,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use crate::engine::CATALOG;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
-use crate::pipeline::{Layer, TableName};
+use crate::pipeline::{Layer, TableName, quote_hidden_names};
 use crate::query_error::query_error;
 use crate::table::{At, Scope, Snapshot};
 use crate::workspace_id::WorkspaceId;
@@ -108,7 +108,7 @@ impl Workspace {
 /// Plans `sql` on `session`, refusing everything that is not a single query.
 pub async fn plan_query(session: &SessionContext, sql: &str) -> Result<DataFrame> {
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    session.sql_with_options(sql, options).await.map_err(|e| query_error("the query is not right", e))
+    session.sql_with_options(&quote_hidden_names(sql), options).await.map_err(|e| query_error("the query is not right", e))
 }
 
 /// One table as one workspace sees it, at a version.

@@ -56,11 +56,20 @@ impl Workspace {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when a key column is missing or null, or as [`Workspace::append`].
-    pub async fn merge(&self, table: &str, batches: &[RecordBatch], key: &[&str], sequence_by: Option<&str>, once: Option<Once>) -> Result<Written> {
+    pub async fn merge(
+        &self,
+        table: &str,
+        batches: &[RecordBatch],
+        key: &[&str],
+        sequence_by: Option<&str>,
+        once: Option<Once>,
+    ) -> Result<Written> {
         let rows = self.own(batches)?;
         let name: TableName = table.parse()?;
         for column in key.iter().copied().chain(sequence_by) {
-            let values = rows.column_by_name(column).ok_or_else(|| Error::new(ErrorKind::Config, format!("the rows have no column `{column}`")))?;
+            let values = rows
+                .column_by_name(column)
+                .ok_or_else(|| Error::new(ErrorKind::Config, format!("the rows have no column `{column}`")))?;
             if key.contains(&column) && values.null_count() > 0 {
                 return Err(Error::new(ErrorKind::Config, format!("the key column `{column}` is null in some rows")));
             }
@@ -91,7 +100,8 @@ impl Workspace {
         }
         let spec = MergeSpec { columns: without_workspace(target.schema()), ..spec.clone() };
         let engine = self.lake().engine();
-        let frame = engine.session().read_batch(candidates(rows, &spec)?).map_err(|e| crate::query_error("cannot read the rows", e))?;
+        let frame =
+            engine.session().read_batch(candidates(rows, &spec)?).map_err(|e| crate::query_error("cannot read the rows", e))?;
         let tombstones = self.lake().snapshot(&name.tombstones(), At::Latest).await?;
         let merged = merge(engine, &spec, &target, tombstones.as_ref(), frame, &self.scope(), false).await?;
         let change = Change { adds: merged.adds, removes: merged.removes, transactions: self.transaction(once), schema: None };
@@ -147,7 +157,13 @@ impl Workspace {
                     .with_hint("write them through that workspace's own handle, or leave the column out"));
             }
         }
-        let fields = all.schema().fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).map(|f| Field::new(f.name(), delta_type(f.data_type()), true)).collect::<Vec<_>>();
+        let fields = all
+            .schema()
+            .fields()
+            .iter()
+            .filter(|f| f.name() != WORKSPACE_COLUMN)
+            .map(|f| Field::new(f.name(), delta_type(f.data_type()), true))
+            .collect::<Vec<_>>();
         let own = conform(&all, &Arc::new(Schema::new(fields)))?;
         let names: ArrayRef = Arc::new(StringArray::from(vec![self.id().as_str(); own.num_rows()]));
         let schema = with_workspace(&own.schema());

@@ -54,8 +54,9 @@ impl<'a> Assigner<'a> {
             return Ok(Assigned { in_scope: 0, assigned: None, refused: None });
         }
         let delivered = self.delivered(batch)?;
-        let known: Vec<_> = raw.fields().iter().filter(|f| f.data_type() != &DataType::Null && f.name() != WORKSPACE_COLUMN).cloned().collect();
-        let fitted = conform(batch, &Arc::new(Schema::new(known)))?;
+        let known: Vec<_> =
+            raw.fields().iter().filter(|f| f.data_type() != &DataType::Null && f.name() != WORKSPACE_COLUMN).cloned().collect();
+        let fitted = conform(&without_workspace(batch), &Arc::new(Schema::new(known)))?;
         let all = with_origin(&fitted, origin)?;
         match delivered {
             None => self.whole(&all),
@@ -80,14 +81,21 @@ impl<'a> Assigner<'a> {
             return Err(Error::new(ErrorKind::Internal, "rows without a workspace cannot be a whole batch"));
         };
         let names = StringArray::from(vec![workspace.as_str(); all.num_rows()]);
-        Ok(Assigned { in_scope: all.num_rows() as u64, assigned: Some(append(all, &[(WORKSPACE_COLUMN, Arc::new(names))])?), refused: None })
+        Ok(Assigned {
+            in_scope: all.num_rows() as u64,
+            assigned: Some(append(all, &[(WORKSPACE_COLUMN, Arc::new(names))])?),
+            refused: None,
+        })
     }
 
     fn split(&self, all: &RecordBatch, names: &StringArray) -> Result<Assigned> {
         let mut fits: HashMap<&str, bool> = HashMap::new();
         let (mut own, mut refused) = (vec![], vec![]);
         for row in 0..names.len() {
-            let name = names.is_valid(row).then(|| names.value(row)).filter(|n| *fits.entry(n).or_insert_with(|| WorkspaceId::refusal(n).is_none()));
+            let name = names
+                .is_valid(row)
+                .then(|| names.value(row))
+                .filter(|n| *fits.entry(n).or_insert_with(|| WorkspaceId::refusal(n).is_none()));
             match name {
                 Some(name) if self.scope.holds(Some(name)) && !self.done.contains(name) => own.push(row as u64),
                 // A row that belongs to nobody is kept by the feed's runs only, so that it is kept once.
@@ -103,6 +111,15 @@ impl<'a> Assigner<'a> {
     }
 }
 
+/// The batch without a column that becomes the partition.
+fn without_workspace(batch: &RawBatch) -> RawBatch {
+    let mut rows = batch.clone();
+    if let Ok(index) = rows.batch.schema().index_of(WORKSPACE_COLUMN) {
+        rows.batch.remove_column(index);
+    }
+    rows
+}
+
 /// The raw columns, then the columns that tell the origin, in the table's order.
 fn with_origin(batch: &RawBatch, origin: &Origin) -> Result<RecordBatch> {
     let rows = batch.batch.num_rows();
@@ -110,7 +127,8 @@ fn with_origin(batch: &RawBatch, origin: &Origin) -> Result<RecordBatch> {
     let numbers: Int64Array = batch.source_rows.clone();
     let times = TimestampMicrosecondArray::from(vec![origin.ingested_at; rows]).with_timezone("UTC");
     let runs = StringArray::from(vec![origin.run_id.as_str(); rows]);
-    let columns: Vec<ArrayRef> = vec![source, Arc::new(numbers), Arc::new(times), Arc::new(runs), Arc::new(batch.rescued.clone())];
+    let columns: Vec<ArrayRef> =
+        vec![source, Arc::new(numbers), Arc::new(times), Arc::new(runs), Arc::new(batch.rescued.clone())];
     let columns = batch.batch.columns().iter().cloned().chain(columns).collect();
     RecordBatch::try_new(bronze_schema(&batch.batch.schema()), columns).map_err(internal)
 }

@@ -218,7 +218,11 @@ impl<'a> Job<'a> {
     }
 
     fn origin(&self, file: &SourceFile) -> Origin {
-        Origin { source: file.path.clone(), ingested_at: self.context.started_at.timestamp_micros(), run_id: self.context.run_id.clone() }
+        Origin {
+            source: file.path.clone(),
+            ingested_at: self.context.started_at.timestamp_micros(),
+            run_id: self.context.run_id.clone(),
+        }
     }
 
     /// Reads a file on a thread of its own, a few batches ahead; each batch comes with the bytes read so far.
@@ -268,7 +272,8 @@ impl<'a> Job<'a> {
             writer.write(&lake::table::conform(batch, &full)?).await?;
         }
         let schema = (merged.fields() != old.fields()).then_some(SchemaChange { schema: merged, stats_columns: None });
-        let change = Change { adds: writer.finish().await?, removes: HashSet::new(), transactions: self.transactions(pending), schema };
+        let change =
+            Change { adds: writer.finish().await?, removes: HashSet::new(), transactions: self.transactions(pending), schema };
         table.commit(change, Strategy::Append, &self.context.run_id).await.map(|_| ())
     }
 
@@ -341,4 +346,3 @@ fn own_records(progress: &Progress) -> BTreeMap<&str, BTreeSet<&str>> {
     }
     owners
 }
-

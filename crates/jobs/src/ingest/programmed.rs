@@ -84,7 +84,9 @@ impl SourceStore for OutputStore {
 
     async fn open(&self, _file: &SourceFile) -> Result<Input> {
         use std::io::{Seek, SeekFrom};
-        let fail = |e: std::io::Error| Error::new(ErrorKind::Storage, format!("cannot read a program's output again: {e}")).with_source(e);
+        let fail = |e: std::io::Error| {
+            Error::new(ErrorKind::Storage, format!("cannot read a program's output again: {e}")).with_source(e)
+        };
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner).try_clone().map_err(fail)?;
         file.seek(SeekFrom::Start(0)).map_err(fail)?;
         Ok(Input::File(file))

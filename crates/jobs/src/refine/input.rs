@@ -37,7 +37,13 @@ impl Input {
             };
             if let Some(files) = new_files(job, &quarantine).await? {
                 let (files, quarantined_before) = files.into_iter().unzip();
-                return Ok(Input { files, quarantined_before, version: job.bronze.version(), rebuild: false, must_commit: first });
+                return Ok(Input {
+                    files,
+                    quarantined_before,
+                    version: job.bronze.version(),
+                    rebuild: false,
+                    must_commit: first,
+                });
             }
         }
         tracing::info!(table = %job.name(), "building the table from all of its input");

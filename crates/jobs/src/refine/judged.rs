@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef, UInt32Type};
 use datafusion::catalog::streaming::StreamingTable;
@@ -72,7 +72,8 @@ impl JudgedRows {
     /// The rows that pass, as a frame that reads the input once.
     pub(super) fn passed(&self) -> Result<DataFrame> {
         let partitions = self.judges.iter().enumerate().map(|(index, _)| self.partition(index)).collect();
-        let table = StreamingTable::try_new(self.schema.clone(), partitions).map_err(|e| query_error("cannot read the input", e))?;
+        let table =
+            StreamingTable::try_new(self.schema.clone(), partitions).map_err(|e| query_error("cannot read the input", e))?;
         let session = self.context.lake.engine().session();
         session.read_table(Arc::new(table)).map_err(|e| query_error("cannot read the input", e))
     }
@@ -142,7 +143,10 @@ impl PartitionStream for Partition {
 
 impl Partition {
     /// Judges the partition's batches one by one; at its end the counts are handed in.
-    fn start(&self, task: &Arc<TaskContext>) -> Result<impl futures::Stream<Item = datafusion::common::Result<RecordBatch>> + Send + use<>> {
+    fn start(
+        &self,
+        task: &Arc<TaskContext>,
+    ) -> Result<impl futures::Stream<Item = datafusion::common::Result<RecordBatch>> + Send + use<>> {
         let judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner).take();
         let judge = judge.ok_or_else(|| Error::new(ErrorKind::Internal, "the input of a table was read twice"))?;
         let input = self.plan.execute(self.index, task.clone()).map_err(|e| query_error("cannot read the input", e))?;
@@ -216,7 +220,8 @@ impl Worker {
         let field = Arc::new(arrow::datatypes::Field::new(ARRIVAL_COLUMN, arrow::datatypes::DataType::UInt64, false));
         let schema = Schema::new(passed.schema().fields().iter().cloned().chain([field]).collect::<Vec<_>>());
         let columns = passed.columns().iter().cloned().chain([Arc::new(numbers) as _]).collect();
-        RecordBatch::try_new(Arc::new(schema), columns).map_err(|e| Error::new(ErrorKind::Internal, "cannot number the rows").with_source(e))
+        RecordBatch::try_new(Arc::new(schema), columns)
+            .map_err(|e| Error::new(ErrorKind::Internal, "cannot number the rows").with_source(e))
     }
 }
 

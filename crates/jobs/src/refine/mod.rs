@@ -4,15 +4,16 @@ mod input;
 mod judged;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use lake::merge::{MergeOutcome, MergeSpec, merge};
 use lake::pipeline::{CompiledSilver, TableName};
 use lake::report::{Strategy, TableReport, TableStatus};
-use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform, with_workspace};
+use lake::table::{
+    At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform, with_workspace,
+};
 use lake::verdict::{Judge, RowRules, Tally};
-use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN};
+use lake::{Error, ErrorKind, Result};
 
 use crate::context::JobContext;
 use crate::refine::input::Input;
@@ -23,8 +24,8 @@ use crate::schema::{stats_columns, widened, without_workspace};
 ///
 /// # Errors
 /// Those of storage; [`ErrorKind::Data`] when an expectation that must hold does not. The table is then as it was.
-pub async fn refine(context: &JobContext, table: &CompiledSilver) -> Result<TableReport> {
-    context.until_committed(|| async { Job::open(context, table).await?.run().await }).await
+pub async fn refine(context: &JobContext, table: &CompiledSilver, description: Option<&str>) -> Result<TableReport> {
+    context.until_committed(|| async { Job::open(context, table, description).await?.run().await }).await
 }
 
 struct Job<'a> {
@@ -41,13 +42,13 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    async fn open(context: &'a JobContext, table: &'a CompiledSilver) -> Result<Job<'a>> {
+    async fn open(context: &'a JobContext, table: &'a CompiledSilver, description: Option<&str>) -> Result<Job<'a>> {
         let lake = &context.lake;
         let bronze = lake.snapshot(&table.input, At::Latest).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("`{}` reads `{}`, which does not exist", table.name, table.input))
                 .with_hint(format!("run it first: `lake run --select +{}`", table.name))
         })?;
-        let rules = table.rules();
+        let rules = RowRules::from(table);
         let judge = Judge::new(&lake.engine().session(), rules.clone())?;
         let existing = lake.snapshot(&table.name, At::Latest).await?;
         let existed = existing.is_some();
@@ -57,7 +58,7 @@ impl<'a> Job<'a> {
             Some(silver) => silver,
             None => {
                 let stats = stats_columns(&table_schema, spec.as_ref().map_or(&[], |s| &s.key));
-                Snapshot::create(lake.root(), &table.name, &table_schema, &stats, table.description.as_deref()).await?
+                Snapshot::create(lake.root(), &table.name, &table_schema, &stats, description).await?
             }
         };
         let progress = silver.progress().await?;
@@ -119,12 +120,23 @@ impl<'a> Job<'a> {
 
     fn check_fatal(&self, tally: &Tally) -> Result<()> {
         let Some((name, rows)) = tally.fatal.iter().next() else { return Ok(()) };
-        Err(Error::new(ErrorKind::Data, format!("expectation `{name}` of `{}` does not hold for {rows} of {} rows", self.table.name, tally.read))
-            .with_hint(format!("nothing was written; look at the rows with `lake query \"SELECT * FROM {} WHERE ...\"`", self.table.input)))
+        Err(Error::new(
+            ErrorKind::Data,
+            format!("expectation `{name}` of `{}` does not hold for {rows} of {} rows", self.table.name, tally.read),
+        )
+        .with_hint(format!(
+            "nothing was written; look at the rows with `lake query \"SELECT * FROM {} WHERE ...\"`",
+            self.table.input
+        )))
     }
 
     /// Quarantined rows come before the table's commit and under their own watermark: after a crash between the two they are not added again.
-    async fn commit_quarantine(&self, existing: Option<Snapshot>, rows: Vec<arrow::array::RecordBatch>, input: &Input) -> Result<()> {
+    async fn commit_quarantine(
+        &self,
+        existing: Option<Snapshot>,
+        rows: Vec<arrow::array::RecordBatch>,
+        input: &Input,
+    ) -> Result<()> {
         let count: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
         if count == 0 && (existing.is_none() || !input.rebuild) {
             return Ok(());
@@ -182,7 +194,9 @@ impl<'a> Job<'a> {
         let schema = changed.then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: None });
         let strategy = if removes.is_empty() { Strategy::Append } else { Strategy::Replace };
         let transactions = table.progress().await?.advance(&self.context.scope, &self.marks(input));
-        table.commit(Change { adds: writer.finish().await?, removes, transactions, schema }, strategy, &self.context.run_id).await?;
+        table
+            .commit(Change { adds: writer.finish().await?, removes, transactions, schema }, strategy, &self.context.run_id)
+            .await?;
         Ok(())
     }
 

@@ -132,6 +132,14 @@ pub struct Pipeline {
     pub source: Arc<Source>,
 }
 
+impl Pipeline {
+    /// The tables it builds, layer by layer, in the order of the file.
+    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
+        let bronze = self.bronze.iter().map(|t| &t.name.value);
+        bronze.chain(self.silver.iter().map(|t| &t.name.value)).chain(self.gold.iter().map(|t| &t.name.value))
+    }
+}
+
 /// Where a row's workspace comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WorkspaceSpec {

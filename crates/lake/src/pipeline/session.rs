@@ -5,22 +5,16 @@ use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::execution::SessionState;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
 
 use super::model::Layer;
+use crate::engine::{CATALOG, session_config};
 
-/// The catalog of a planning session, in which the layers are schemas.
-const CATALOG: &str = "lake";
-
-/// The session that pipelines are planned with: case-sensitive names, places kept in plans, text as `Utf8`, and the empty
+/// The session that pipelines are planned with: configured as the one they run with, places kept in plans, and the empty
 /// schemas `bronze`, `silver` and `gold`. It has no way to reach files.
 pub fn planning_context() -> SessionContext {
-    let mut config = SessionConfig::new().with_create_default_catalog_and_schema(false).with_information_schema(false);
-    let options = &mut config.options_mut().sql_parser;
-    options.enable_ident_normalization = false;
-    options.map_string_types_to_utf8view = false;
-    options.collect_spans = true;
-    let config = config.with_default_catalog_and_schema(CATALOG, Layer::Silver.as_str());
+    let mut config = session_config();
+    config.options_mut().sql_parser.collect_spans = true;
     let context = SessionContext::new_with_config(config);
     let catalog = Arc::new(MemoryCatalogProvider::new());
     for layer in Layer::ALL {

@@ -13,7 +13,7 @@ use datafusion::logical_expr::Expr;
 pub use judge::Judge;
 pub(crate) use judge::delta_type;
 
-use crate::pipeline::Otherwise;
+use crate::pipeline::{CompiledSilver, Otherwise};
 use crate::report::ExpectationReport;
 
 /// The column of a quarantine table with why the row is there.
@@ -41,6 +41,32 @@ pub struct RowRules {
     pub sequence_by: Option<Expr>,
     /// In order. Over `check_schema`.
     pub expectations: Vec<ExpectationRule>,
+}
+
+impl From<&CompiledSilver> for RowRules {
+    fn from(table: &CompiledSilver) -> Self {
+        let column = |c: &crate::pipeline::OutputColumn| OutputRule {
+            name: c.name.clone(),
+            expr: c.expr.clone(),
+            data_type: c.data_type.clone(),
+            required: c.required,
+        };
+        let expectation = |e: &crate::pipeline::CompiledExpectation| ExpectationRule {
+            name: e.name.clone(),
+            expr: e.expr.clone(),
+            otherwise: e.otherwise,
+        };
+        Self {
+            source_schema: table.source_schema.clone(),
+            columns: table.columns.iter().map(column).collect(),
+            filter: table.filter.clone(),
+            delete_when: table.delete_when.clone(),
+            key: table.key.clone(),
+            check_schema: table.check_schema.clone(),
+            sequence_by: table.sequence_by.clone(),
+            expectations: table.expectations.iter().map(expectation).collect(),
+        }
+    }
 }
 
 /// One output column.
