@@ -47,7 +47,8 @@ pub trait Catalog: Send + Sync + Debug {
 
     /// Records a run that has ended, and the lineage of the tables it wrote. A run that is recorded already, which is seen
     /// by its `run_id`, changes nothing, whatever it says now. After an error it is right to call again: nothing is lost
-    /// or doubled. The order of recording is free: the lineage of a run never replaces that of one that ended later.
+    /// or doubled. The order of recording is free: the lineage of a run never replaces that of one that ended later. Only
+    /// when two processes record the same table at the same instant, on storage that cannot compare and swap, either may stay.
     ///
     /// # Errors
     /// When the catalog cannot be written.

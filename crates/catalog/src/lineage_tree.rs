@@ -325,6 +325,17 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_is_recorded_twice_is_shown_once() {
+        let mut twice = lineage("t.a", &[("x", "t.b", "x")], Some(("t.b", "op")));
+        twice.indirect.push(twice.indirect[0].clone());
+        let graph = graph(vec![twice]);
+        let up = graph.tree("t.a.x".into(), Direction::Upstream, 9);
+        assert_eq!(shown(&up), ["t.a.x", "  t.b.x direct", "  t.b.op indirect"]);
+        let down = graph.tree("t.b.op".into(), Direction::Downstream, 9);
+        assert_eq!(shown(&down), ["t.b.op", "  t.a indirect"]);
+    }
+
+    #[test]
     fn diamonds_do_not_multiply() {
         let level = |n: usize| {
             let below = format!("t.l{}", n + 1);

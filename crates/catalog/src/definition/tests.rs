@@ -209,6 +209,18 @@ fn defaults_and_enums_are_of_the_type() {
 }
 
 #[test]
+fn an_input_is_required_unless_it_has_a_default_or_says_otherwise() {
+    let text = with_method(
+        r#""inputs": {"a": "string", "b": {"type": "string"}, "c": {"type": "string", "default": "x"},
+           "d": {"type": "string", "required": false}, "e": {"type": "string", "required": true}}"#,
+    );
+    let definitions = Definitions::from_text("c", &text).unwrap();
+    let method = definitions.methods().iter().find(|method| method.method_id == "crawl").unwrap();
+    let required: Vec<bool> = method.inputs.iter().map(|(_, spec)| spec.required).collect();
+    assert_eq!(required, [true, true, false, false, true]);
+}
+
+#[test]
 fn a_program_is_a_list_of_texts_and_a_time() {
     let program = |program: &str| with_method(&format!(r#""program": {program}"#));
     assert!(findings(&program(r#"{"command": "sh fetch.sh"}"#))[0].2.help.as_ref().unwrap().contains("no shell is used"));

@@ -168,7 +168,10 @@ fn storage(action: &str, path: &Path, error: StoreError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use object_store::memory::InMemory;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
     use serde_json::json;
 
     use super::*;
@@ -226,6 +229,17 @@ mod tests {
         records.put_run(&recorded).await.unwrap();
         let run_of = async |table| records.lineage(table).await.unwrap().and_then(|lineage| lineage.run_id);
         assert_eq!((run_of("silver.a").await.as_deref(), run_of("silver.b").await.as_deref()), (Some("r2"), Some("r1")));
+    }
+
+    #[tokio::test]
+    async fn of_runs_recorded_at_the_same_time_the_one_that_ended_last_stays() {
+        let wait = Duration::from_millis(1);
+        let slow = ThrottleConfig { wait_get_per_call: wait, wait_put_per_call: wait, ..ThrottleConfig::default() };
+        let records = Records::new(Arc::new(ThrottledStore::new(InMemory::new(), slow)), Path::default());
+        let runs: Vec<RunRecord> = (1..8).rev().map(|second| run(&format!("r{second}"), second, &["silver.a"])).collect();
+        records.put_run(&run("r0", 0, &["silver.a"])).await.unwrap();
+        try_join_all(runs.iter().map(|run| records.put_run(run))).await.unwrap();
+        assert_eq!(records.lineage("silver.a").await.unwrap().and_then(|lineage| lineage.run_id).as_deref(), Some("r7"));
     }
 
     #[tokio::test]
