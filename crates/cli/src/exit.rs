@@ -7,6 +7,7 @@ use lake::diagnostic::Diagnostic;
 use lake::{Error, ErrorKind};
 use serde_json::json;
 
+use crate::arguments::OutputForm;
 use crate::diagnostics;
 use crate::printer::Printer;
 use crate::style::{Palette, Tone};
@@ -111,7 +112,7 @@ impl Failure {
 
 /// Says an error with its hint: words for people, or one JSON object.
 pub(crate) fn report_error(error: &Error, printer: &Printer) {
-    if printer.is_human() {
+    if printer.form() != OutputForm::Json {
         printer.error(&error_text(error, printer.err.palette));
     } else {
         let value = json!({ "error": { "kind": kind_name(error.kind()), "message": error.to_string(), "hint": error.hint() } });
@@ -121,7 +122,11 @@ pub(crate) fn report_error(error: &Error, printer: &Printer) {
 
 /// `error: ...`, the cause where it adds something, and the hint.
 fn error_text(error: &Error, palette: Palette) -> String {
-    let mut text = format!("{} {error}", palette.paint(Tone::Bad, "error:"));
+    let (word, tone) = match error.kind() {
+        ErrorKind::Cancelled => ("interrupted:", Tone::Caution),
+        _ => ("error:", Tone::Bad),
+    };
+    let mut text = format!("{} {error}", palette.paint(tone, word));
     if let Some(cause) = safe_cause(error) {
         text += &format!("\n  because: {cause}");
     }
@@ -162,7 +167,6 @@ fn kind_name(kind: ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::OutputForm;
     use crate::printer::Surface;
 
     fn said(failure: &Failure, form: OutputForm) -> (ExitStatus, String) {
@@ -206,8 +210,9 @@ mod tests {
 
     #[test]
     fn errors_are_json_when_results_are() {
-        let error = Error::new(ErrorKind::NotFound, "there is no table `gold.x`").with_hint("`lake status` lists them");
-        let (status, text) = said(&Failure::Error(error), OutputForm::Json);
+        let error = || Error::new(ErrorKind::NotFound, "there is no table `gold.x`").with_hint("`lake status` lists them").into();
+        assert!(said(&error(), OutputForm::Csv).1.starts_with("error: there is no table"));
+        let (status, text) = said(&error(), OutputForm::Json);
         assert_eq!(status, ExitStatus::Wrong);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["error"]["kind"], "not_found");

@@ -11,14 +11,14 @@ use lake::report::{TableReport, TableStatus};
 
 use crate::backend::Observer;
 use crate::printer::Printer;
-use crate::quantity::{bytes, count, counted, seconds};
+use crate::quantity::{bytes, counted, rough, seconds};
 
 /// How often a bar looks at its numbers.
 const TICK: Duration = Duration::from_millis(120);
 
-/// The bar of a table whose input has a known size, and of one whose input has not.
-const MEASURED: &str = "{prefix:22!} {bar:12} {percent:>3}%  {figures}";
-const UNMEASURED: &str = "{prefix:22!} {spinner}  {figures}";
+/// The bar of a table whose input has a known size, and of one whose input has not. Both fit 80 characters.
+const MEASURED: &str = "{prefix:20!} {bar:12} {percent:>3}%  {figures}";
+const UNMEASURED: &str = "{prefix:20!} {spinner}  {figures}";
 
 /// The observer that suits where stderr goes.
 pub(crate) fn observer(printer: &Arc<Printer>) -> Arc<dyn Observer> {
@@ -128,7 +128,7 @@ fn style(read: &Arc<Read>, measured: bool) -> ProgressStyle {
 }
 
 impl Read {
-    /// `1,234,567 rows  812,345/s  120.0 MiB/s`.
+    /// `1,234,567 rows  812.3k/s  120.0 MiB/s`.
     fn figures(&self, elapsed: Duration) -> String {
         let per_second = |number: u64| {
             let millis = elapsed.as_millis().max(1);
@@ -136,7 +136,7 @@ impl Read {
         };
         let (rows, read) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         let mut text = counted(rows, "row", "rows");
-        let _ = write!(text, "  {}/s", count(per_second(rows)));
+        let _ = write!(text, "  {}/s", rough(per_second(rows)));
         if read > 0 {
             let _ = write!(text, "  {}/s", bytes(per_second(read)));
         }
@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn rates_are_of_the_time_since_the_start() {
         let read = Read { since: Instant::now(), rows: AtomicU64::new(3_000_000), bytes: AtomicU64::new(4 << 20) };
-        assert_eq!(read.figures(Duration::from_secs(2)), "3,000,000 rows  1,500,000/s  2.0 MiB/s");
-        assert!(read.figures(Duration::ZERO).contains("3,000,000,000/s"));
+        assert_eq!(read.figures(Duration::from_secs(2)), "3,000,000 rows  1.5M/s  2.0 MiB/s");
+        assert!(read.figures(Duration::ZERO).contains("3.0G/s"));
     }
 
     #[test]

@@ -24,6 +24,17 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// `950`, `812.3k`, `1.5M`: a number that need not be exact.
+pub(crate) fn rough(number: u64) -> String {
+    let (unit, name) = match number {
+        0..1_000 => return number.to_string(),
+        1_000..1_000_000 => (1_000, "k"),
+        1_000_000..1_000_000_000 => (1_000_000, "M"),
+        _ => (1_000_000_000, "G"),
+    };
+    format!("{}.{}{name}", number / unit, number % unit * 10 / unit)
+}
+
 /// `512 B`, `1.2 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
@@ -70,6 +81,11 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(counted(1, "row", "rows"), "1 row");
         assert_eq!(counted(0, "row", "rows"), "0 rows");
+    }
+
+    #[test]
+    fn rough_numbers_are_short() {
+        assert_eq!([0, 999, 1_000, 812_399, 1_500_000, 3_000_000_000].map(rough), ["0", "999", "1.0k", "812.3k", "1.5M", "3.0G"]);
     }
 
     #[test]

@@ -311,8 +311,11 @@ mod tests {
         gold.daily_mentions  written  replace      310      310        0            0           0        0      2   18.5 KiB  0.42 s
 
         quarantined, kept in `<table>_quarantine` with reason and origin:
-          silver.posts: 29 rows: `likes` is not a long
+          silver.posts: 20 rows: `likes` is not a long
           silver.posts: 12 rows: `body_present` does not hold
+          silver.posts: 5 rows: `author` is missing
+          silver.posts: 2 rows: `url` is missing
+          silver.posts: 2 rows: 2 other reasons, see the report
 
         expectations that did not hold:
           silver.posts: `short_enough` failed for 3 of 11,003 rows (<0.1 %)
@@ -331,11 +334,14 @@ mod tests {
         bronze.posts         written  12,345   12,345        0            0  0.42 s
         silver.posts         written  12,345   11,204      700           41  0.42 s
         gold.daily_mentions  written     310      310        0            0  0.42 s
-        silver.posts, too: 380 superseded, 20 deleted
+        also silver.posts: 380 superseded, 20 deleted
 
         quarantined, kept in `<table>_quarantine` with reason and origin:
-          silver.posts: 29 rows: `likes` is not a long
+          silver.posts: 20 rows: `likes` is not a long
           silver.posts: 12 rows: `body_present` does not hold
+          silver.posts: 5 rows: `author` is missing
+          silver.posts: 2 rows: `url` is missing
+          silver.posts: 2 rows: 2 other reasons, see the report
 
         expectations that did not hold:
           silver.posts: `short_enough` failed for 3 of 11,003 rows (<0.1 %)
