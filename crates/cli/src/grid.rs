@@ -29,6 +29,8 @@ pub(crate) struct Column {
     title: String,
     align: Align,
     shrinks: bool,
+    /// Whether a cell that is too long goes on below, where the table is small enough for that.
+    wraps: bool,
     /// Columns with the greatest number are left out first.
     dispensable: Option<u8>,
 }
@@ -48,6 +50,12 @@ impl Column {
     pub(crate) fn shrinking(mut self) -> Self {
         self.shrinks = true;
         self
+    }
+
+    /// Its cells may be spread over several lines.
+    pub(crate) fn wrapping(mut self) -> Self {
+        self.wraps = true;
+        self.shrinking()
     }
 
     /// It may be left out, after those with a greater `rank`.
@@ -132,6 +140,26 @@ impl Layout {
         (line + "\n", cut)
     }
 
+    /// The row as several rows, in which the text of wrapping columns goes on below.
+    fn wrapped(&self, cells: &[Cell]) -> Vec<Vec<Cell>> {
+        let mut lines = vec![cells.to_vec()];
+        for (index, width) in &self.shown {
+            let (Some(column), Some(cell)) = (self.columns.get(*index), cells.get(*index)) else { continue };
+            if !column.wraps || !self.cuts {
+                continue;
+            }
+            for (number, part) in wrapped(&cell.text, Some(*width)).into_iter().enumerate() {
+                if number == lines.len() {
+                    lines.push(vec![Cell::default(); cells.len()]);
+                }
+                if let Some(below) = lines.get_mut(number).and_then(|line| line.get_mut(*index)) {
+                    *below = Cell { text: part, tone: cell.tone };
+                }
+            }
+        }
+        lines
+    }
+
     fn line(&self, cells: &[Cell]) -> (String, usize) {
         let mut line = String::new();
         let mut cut = 0;
@@ -162,8 +190,28 @@ impl Layout {
 pub(crate) fn grid(columns: Vec<Column>, rows: &[Vec<Cell>], width: Option<usize>, palette: Palette) -> String {
     let layout = Layout::fit(columns, rows, width, palette);
     let mut text = layout.header();
-    text.extend(rows.iter().map(|row| layout.row(row).0));
+    for row in rows {
+        text.extend(layout.wrapped(row).iter().map(|line| layout.row(line).0));
+    }
     text
+}
+
+/// `text` in lines of at most `width` characters of the terminal, broken between words where that is possible.
+pub(crate) fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
+    let text = single_line(text);
+    let Some(width) = width else { return vec![text] };
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn total(shown: &[(usize, usize)]) -> usize {
@@ -284,6 +332,20 @@ mod tests {
         let layout = Layout::fit(columns, &[], Some(40), Palette::default());
         assert_eq!(layout.hidden(), 6);
         assert!(layout.header().lines().all(|l| l.width() <= 40));
+    }
+
+    #[test]
+    fn text_that_is_to_be_read_goes_on_below() {
+        let columns = vec![Column::text("name"), Column::text("note").wrapping(), Column::number("n")];
+        let rows = rows(&[&["Ada", "wrote the first program for a machine", "1815"], &["Grace", "found a moth", "7"]]);
+        insta::assert_snapshot!(grid(columns, &rows, Some(32), Palette::default()), @r#"
+        name   note                    n
+        ─────  ───────────────────  ────
+        Ada    wrote the first      1815
+               program for a
+               machine
+        Grace  found a moth            7
+        "#);
     }
 
     #[test]

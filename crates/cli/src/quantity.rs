@@ -60,9 +60,17 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// `2026-01-31 12:00:05`, in UTC.
-pub(crate) fn time(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M:%S").to_string()
+/// `just now`, `5 min ago`, `3 days ago`, and the day for what is longer ago than two months.
+pub(crate) fn ago(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let passed = now - time;
+    let (number, one, many) = match (passed.num_minutes(), passed.num_hours(), passed.num_days()) {
+        (..1, ..) => return "just now".to_owned(),
+        (minutes, 0, _) => (minutes, "min", "min"),
+        (_, hours @ ..48, _) => (hours, "h", "h"),
+        (.., days @ ..61) => (days, "day", "days"),
+        _ => return time.format("%Y-%m-%d").to_string(),
+    };
+    format!("{number} {} ago", if number == 1 { one } else { many })
 }
 
 /// `4.2 %`, and `<0.1 %` rather than a zero that is none.
@@ -101,6 +109,15 @@ mod tests {
             ["0.00 s", "10.00 s", "12.3 s", "3 min 05 s", "2 h 10 min"]
         );
         assert_eq!(seconds(f64::NAN), "0.00 s");
+    }
+
+    #[test]
+    fn times_are_told_by_how_long_ago_they_were() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let told = |seconds| ago(now - chrono::TimeDelta::seconds(seconds), now);
+        assert_eq!([-5, 59, 60, 3_599].map(told), ["just now", "just now", "1 min ago", "59 min ago"]);
+        assert_eq!([3_600, 172_799, 172_800].map(told), ["1 h ago", "47 h ago", "2 days ago"]);
+        assert_eq!(told(61 * 86_400), "2026-11-15");
     }
 
     #[test]

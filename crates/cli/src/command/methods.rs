@@ -6,7 +6,7 @@ use super::Session;
 use crate::arguments::MethodsArguments;
 use crate::backend::{self, InputSpec, Method};
 use crate::exit::{ExitStatus, Failure};
-use crate::grid::{Cell, Column, grid};
+use crate::grid::{Cell, Column, grid, wrapped};
 use crate::printer::Surface;
 use crate::style::Tone;
 
@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: &MethodsArguments, session: &Session) -> Resu
 }
 
 fn list(methods: &[Method], surface: Surface) -> String {
-    let columns = vec![Column::text("method"), Column::text("brings").shrinking(), Column::text("description").shrinking()];
+    let columns = vec![Column::text("method"), Column::text("brings").wrapping(), Column::text("description").wrapping()];
     let rows: Vec<Vec<Cell>> = methods
         .iter()
         .map(|method| {
@@ -49,7 +49,7 @@ fn details(method: &Method, surface: Surface) -> String {
     let palette = surface.palette;
     let mut text = palette.paint(Tone::Strong, &method.method_id);
     if let Some(description) = method.description.as_ref().or(method.name.as_ref()) {
-        text += &format!("\n{description}");
+        text += &format!("\n{}", wrapped(description, surface.width).join("\n"));
     }
     text += &format!("\nbrings {}", brings(method));
     if let Some(program) = &method.program {
@@ -57,7 +57,7 @@ fn details(method: &Method, surface: Surface) -> String {
     }
     if !method.inputs.is_empty() {
         let columns =
-            vec![Column::text("input"), Column::text("type"), Column::text("default"), Column::text("description").shrinking()];
+            vec![Column::text("input"), Column::text("type"), Column::text("default"), Column::text("description").wrapping()];
         let rows: Vec<Vec<Cell>> = method.inputs.iter().map(|(name, spec)| input(name, spec)).collect();
         text += &format!("\n\n{}", grid(columns, &rows, surface.width, palette));
     }
@@ -126,7 +126,8 @@ mod tests {
         insta::assert_snapshot!(text, @r#"
         method                   brings   description
         ───────────────────────  ───────  ────────────────
-        crawler_twitter_profile  Profile  Fetches public …
+        crawler_twitter_profile  Profile  Fetches public
+                                          profiles.
         "#);
     }
 }

@@ -4,7 +4,7 @@ use super::Session;
 use crate::arguments::OntologyArguments;
 use crate::backend::{self, Attribute, Entity, Ontology};
 use crate::exit::{ExitStatus, Failure};
-use crate::grid::{Cell, Column, grid};
+use crate::grid::{Cell, Column, grid, wrapped};
 use crate::printer::Surface;
 use crate::style::Tone;
 
@@ -22,7 +22,7 @@ fn text(ontology: &Ontology, surface: Surface) -> String {
     let palette = surface.palette;
     let mut parts = vec![palette.paint(Tone::Strong, &format!("ontology {}", ontology.version))];
     if let (Some(description), Some(title)) = (&ontology.description, parts.first_mut()) {
-        *title += &format!("\n{description}");
+        *title += &format!("\n{}", wrapped(description, surface.width).join("\n"));
     }
     parts.extend(ontology.entities.iter().map(|e| entity(e, surface)));
     if !ontology.relations.is_empty() {
@@ -36,10 +36,10 @@ fn text(ontology: &Ontology, surface: Surface) -> String {
 fn entity(entity: &Entity, surface: Surface) -> String {
     let mut title = surface.palette.paint(Tone::Strong, &entity.name);
     if let Some(description) = &entity.description {
-        title += &format!(": {description}");
+        title += &format!("\n{}", wrapped(description, surface.width).join("\n"));
     }
     let columns =
-        vec![Column::text("attribute"), Column::text("type"), Column::text("role"), Column::text("description").shrinking()];
+        vec![Column::text("attribute"), Column::text("type"), Column::text("role"), Column::text("description").wrapping()];
     let rows: Vec<Vec<Cell>> = entity.attributes.iter().map(|a| attribute(a, &entity.key)).collect();
     format!("{title}\n{}", grid(columns, &rows, surface.width, surface.palette))
 }
@@ -73,7 +73,8 @@ mod tests {
         insta::assert_snapshot!(text(&ontology, Surface::default()), @r#"
         ontology 1.0
 
-        Post: A post.
+        Post
+        A post.
         attribute  type    role      description
         ─────────  ──────  ────────  ────────────
         post_id    string  key       The post_id.

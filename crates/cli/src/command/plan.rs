@@ -36,7 +36,7 @@ fn text(report: &PlanReport, surface: Surface) -> String {
         Column::number("files"),
         Column::number("size"),
         Column::number("rows"),
-        Column::text("reason").shrinking(),
+        Column::text("reason").wrapping(),
     ];
     let rows: Vec<Vec<Cell>> = report.tables.iter().map(row).collect();
     let mut text = grid(columns, &rows, surface.width, surface.palette);

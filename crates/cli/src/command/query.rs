@@ -78,7 +78,7 @@ fn told(left_out: LeftOut) -> Option<String> {
         parts.push(format!("{} left out", counted(left_out.columns as u64, "column is", "columns are")));
     }
     let parts = parts.join(" and ");
-    (!parts.is_empty()).then(|| format!("{parts} to fit the terminal; `--output json` or `csv` has everything"))
+    (!parts.is_empty()).then(|| format!("{parts} to fit; `--output json` or `csv` shows all"))
 }
 
 /// Whether `workspace` has no file in any table while some other has. It stops at the first file of the workspace.
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(told(LeftOut::default()), None);
         assert_eq!(
             told(LeftOut { cells: 1, columns: 2 }).unwrap(),
-            "1 value is cut and 2 columns are left out to fit the terminal; `--output json` or `csv` has everything"
+            "1 value is cut and 2 columns are left out to fit; `--output json` or `csv` shows all"
         );
     }
 }

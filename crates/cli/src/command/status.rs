@@ -13,7 +13,7 @@ use super::Session;
 use crate::exit::{ExitStatus, Failure};
 use crate::grid::{Cell, Column, grid};
 use crate::printer::Surface;
-use crate::quantity::{bytes, count, time};
+use crate::quantity::{ago, bytes, count};
 use crate::style::Tone;
 
 /// How many tables are opened at a time.
@@ -49,7 +49,7 @@ pub(crate) async fn run(session: &Session) -> Result<ExitStatus, Failure> {
         printer.hint("`lake run <pipeline.yaml>` makes them");
         return Ok(ExitStatus::Done);
     }
-    let done = ExitStatus::Done.once_written(printer.result(&text(&tables, &scope, printer.out)));
+    let done = ExitStatus::Done.once_written(printer.result(&text(&tables, &scope, printer.out, Utc::now())));
     if let Scope::Workspace(workspace) = &scope
         && tables.iter().all(|t| t.files == 0)
     {
@@ -86,7 +86,7 @@ fn rows(files: &[DataFile]) -> Option<u64> {
     files.iter().map(|f| f.rows.filter(|_| !f.has_deletion_vector)).sum()
 }
 
-fn text(tables: &[TableState], scope: &Scope, surface: Surface) -> String {
+fn text(tables: &[TableState], scope: &Scope, surface: Surface, now: DateTime<Utc>) -> String {
     let all = matches!(scope, Scope::Feed);
     let mut columns = vec![
         Column::text("table"),
@@ -98,12 +98,12 @@ fn text(tables: &[TableState], scope: &Scope, surface: Surface) -> String {
     if all {
         columns.push(Column::text("workspaces").shrinking());
     }
-    columns.push(Column::text("last commit (UTC)").dispensable(1));
-    let rows: Vec<Vec<Cell>> = tables.iter().map(|table| row(table, all)).collect();
+    columns.push(Column::text("last commit").dispensable(1));
+    let rows: Vec<Vec<Cell>> = tables.iter().map(|table| row(table, all, now)).collect();
     grid(columns, &rows, surface.width, surface.palette)
 }
 
-fn row(table: &TableState, all: bool) -> Vec<Cell> {
+fn row(table: &TableState, all: bool, now: DateTime<Utc>) -> Vec<Cell> {
     let mut cells = vec![
         Cell::new(&table.table, Tone::Plain),
         Cell::from(table.version.to_string()),
@@ -119,7 +119,7 @@ fn row(table: &TableState, all: bool) -> Vec<Cell> {
             _ => format!("{number} workspaces"),
         }));
     }
-    cells.push(Cell::from(table.last_commit.map_or_else(|| "?".to_owned(), time)));
+    cells.push(Cell::from(table.last_commit.map_or_else(|| "?".to_owned(), |time| ago(time, now))));
     cells
 }
 
@@ -137,9 +137,13 @@ mod tests {
             files: 4,
             bytes: 1 << 20,
             workspaces: workspaces.iter().map(|w| w.to_string()).collect(),
-            last_commit: DateTime::from_timestamp(1_800_000_000, 0),
+            last_commit: Some(now() - chrono::TimeDelta::minutes(3)),
             operation: Some("WRITE".into()),
         }
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
     }
 
     fn tables() -> Vec<TableState> {
@@ -152,19 +156,19 @@ mod tests {
 
     #[test]
     fn all_tables_are_listed_with_their_workspaces() {
-        insta::assert_snapshot!(text(&tables(), &Scope::Feed, Surface::default()), @r#"
-        table                    version    rows  files     size  workspaces    last commit (UTC)
-        ───────────────────────  ───────  ──────  ─────  ───────  ────────────  ───────────────────
-        bronze.posts                   3  12,345      4  1.0 MiB  acme, globex  2027-01-15 08:00:00
-        gold.daily_mentions            3       ?      4  1.0 MiB  4 workspaces  2027-01-15 08:00:00
-        silver.posts_quarantine        3       0      0      0 B  -             2027-01-15 08:00:00
+        insta::assert_snapshot!(text(&tables(), &Scope::Feed, Surface { width: Some(80), ..Surface::default() }, now()), @r#"
+        table                    version    rows     size  workspaces    last commit
+        ───────────────────────  ───────  ──────  ───────  ────────────  ───────────
+        bronze.posts                   3  12,345  1.0 MiB  acme, globex  3 min ago
+        gold.daily_mentions            3       ?  1.0 MiB  4 workspaces  3 min ago
+        silver.posts_quarantine        3       0      0 B  -             3 min ago
         "#);
     }
 
     #[test]
     fn one_workspace_does_not_see_the_others() {
         let scope = Scope::Workspace(WorkspaceId::new("acme").unwrap());
-        insta::assert_snapshot!(text(&tables(), &scope, Surface { width: Some(60), ..Surface::default() }), @r#"
+        insta::assert_snapshot!(text(&tables(), &scope, Surface { width: Some(50), ..Surface::default() }, now()), @r#"
         table                    version    rows     size
         ───────────────────────  ───────  ──────  ───────
         bronze.posts                   3  12,345  1.0 MiB
