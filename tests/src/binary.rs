@@ -1,9 +1,8 @@
-//! The `lake` binary, built once, and runs of it in folders of their own.
+//! The `lake` binary and runs of it in folders of their own.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -12,37 +11,17 @@ pub fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// The binary, built from the checkout as it is now.
+/// The binary that was built along with the tests.
 ///
 /// # Panics
-/// When it cannot be built, with what the compiler said.
-#[expect(clippy::panic, reason = "test support, where a binary that cannot be built has to fail the test")]
+/// When it is not there, with how to get it.
+#[expect(clippy::panic, reason = "test support, where a binary that is missing has to fail the test")]
 pub fn lake_binary() -> PathBuf {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match BINARY.get_or_init(build) {
-        Ok(path) => path.clone(),
-        Err(message) => panic!("cannot build `lake`: {message}"),
+    let beside = std::env::current_exe().ok().and_then(|test| Some(test.parent()?.parent()?.join("lake")));
+    match beside {
+        Some(binary) if binary.is_file() => binary,
+        _ => panic!("there is no `lake` beside this test; build all members: `cargo test --workspace`"),
     }
-}
-
-/// Asks Cargo, which answers at once when the tests' own build made it already.
-fn build() -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .current_dir(checkout())
-        .args(["build", "--workspace", "--bins", "--message-format=json"])
-        .output()
-        .map_err(|e| format!("cargo does not start: {e}"))?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    lines
-        .lines()
-        .filter_map(|l| serde_json::from_str::<Value>(l).ok())
-        .find(|m| m["target"]["name"] == "lake" && m["executable"].is_string())
-        .and_then(|m| m["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| "Cargo named no executable".to_string())
 }
 
 /// A lake in a folder that vanishes with it; commands run in the checkout, so that shipped pipelines find their data.
