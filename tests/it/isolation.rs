@@ -19,9 +19,16 @@ fn posts(mark: &str, likes: &[i64]) -> RecordBatch {
         Field::new("posted_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
     ]);
     let text = |what: &str| Arc::new((0..likes.len()).map(|i| Some(format!("{mark} {what} {i}"))).collect::<StringArray>());
-    let times = TimestampMicrosecondArray::from_iter_values((0..likes.len()).map(|i| 1_700_000_000_000_000 + i as i64)).with_timezone("UTC");
-    let columns: Vec<arrow::array::ArrayRef> =
-        vec![text("id"), text("author"), text("brand"), text("body"), Arc::new(Int64Array::from(likes.to_vec())), Arc::new(times)];
+    let times = TimestampMicrosecondArray::from_iter_values((0..likes.len()).map(|i| 1_700_000_000_000_000 + i as i64))
+        .with_timezone("UTC");
+    let columns: Vec<arrow::array::ArrayRef> = vec![
+        text("id"),
+        text("author"),
+        text("brand"),
+        text("body"),
+        Arc::new(Int64Array::from(likes.to_vec())),
+        Arc::new(times),
+    ];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
@@ -33,7 +40,8 @@ fn mentions(mark: &str, counts: &[i64]) -> RecordBatch {
     ]);
     let brands = (0..counts.len()).map(|i| Some(format!("{mark} brand {i}"))).collect::<StringArray>();
     let days = arrow::array::Date32Array::from_iter_values((0..counts.len()).map(|i| 19_000 + i as i32));
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(brands), Arc::new(days), Arc::new(Int64Array::from(counts.to_vec()))]).unwrap()
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(brands), Arc::new(days), Arc::new(Int64Array::from(counts.to_vec()))])
+        .unwrap()
 }
 
 async fn seeded(folder: &Path, with_victim: bool) -> Lake {
@@ -111,7 +119,11 @@ fn files(root: &Path) -> Vec<String> {
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            if entry.path().is_dir() { folders.push(entry.path()) } else { found.push(entry.path().to_string_lossy().into_owned()) }
+            if entry.path().is_dir() {
+                folders.push(entry.path())
+            } else {
+                found.push(entry.path().to_string_lossy().into_owned())
+            }
         }
     }
     found.sort();

@@ -64,7 +64,12 @@ fn a_hundred_killed_runs_over_a_growing_feed_leave_the_tables_right() {
 #[test]
 fn ctrl_c_leaves_every_table_whole_and_a_report() {
     let bench = Bench::new();
-    let mut run = bench.command(["run", "pipelines/quickstart.yaml", "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = bench
+        .command(["run", "pipelines/quickstart.yaml", "--output", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::thread::sleep(Duration::from_millis(120));
     let interrupted = std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
     assert!(interrupted.success());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use lake::table::At;
 use lake::{ErrorKind, Lake, Once};
@@ -32,7 +32,12 @@ async fn rows_of_each_workspace_are_written_and_read_apart() {
     for workspace in ["acme", "globex & söhne/ü", "with space"] {
         let table = lake.workspace(workspace).unwrap().table("silver.notes").await.unwrap();
         let batches = table.read().await.unwrap();
-        let texts: Vec<_> = batches.iter().flat_map(|b| b.column_by_name("text").unwrap().as_string::<i32>().iter().map(|t| t.unwrap().to_string()).collect::<Vec<_>>()).collect();
+        let texts: Vec<_> = batches
+            .iter()
+            .flat_map(|b| {
+                b.column_by_name("text").unwrap().as_string::<i32>().iter().map(|t| t.unwrap().to_string()).collect::<Vec<_>>()
+            })
+            .collect();
         assert_eq!(texts, [workspace, workspace]);
     }
     assert_eq!(count(&lake, "nobody", "SELECT count(*) FROM silver.notes").await, 0);
@@ -68,7 +73,8 @@ async fn many_writers_lose_and_double_nothing() {
     for writer in writers.collect::<Vec<_>>() {
         writer.await.unwrap();
     }
-    let total = count(&lake, "w0", "SELECT count(DISTINCT id) FROM silver.notes").await + count(&lake, "w1", "SELECT count(*) FROM silver.notes").await;
+    let total = count(&lake, "w0", "SELECT count(DISTINCT id) FROM silver.notes").await
+        + count(&lake, "w1", "SELECT count(*) FROM silver.notes").await;
     assert_eq!(total, 31);
 }
 
@@ -89,7 +95,15 @@ async fn merged_rows_replace_those_of_the_same_key_and_old_versions_stay_readabl
 async fn rows_that_claim_another_workspace_are_refused() {
     let (lake, _folder) = lake();
     let batch = rows(&[1], "x");
-    let schema = Schema::new(batch.schema().fields().iter().cloned().chain([Arc::new(Field::new("workspace_id", DataType::Utf8, true))]).collect::<Vec<_>>());
+    let schema = Schema::new(
+        batch
+            .schema()
+            .fields()
+            .iter()
+            .cloned()
+            .chain([Arc::new(Field::new("workspace_id", DataType::Utf8, true))])
+            .collect::<Vec<_>>(),
+    );
     let columns = batch.columns().iter().cloned().chain([Arc::new(StringArray::from(vec!["globex"])) as _]).collect();
     let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
     let error = lake.workspace("acme").unwrap().append("silver.notes", &[batch], None).await.unwrap_err();

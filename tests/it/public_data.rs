@@ -15,7 +15,10 @@ fn flights_and_a_batch_of_changes_equal_the_oracle() {
     for phase in ["base", "change"] {
         let expected = bench.path(&format!("{phase}.json"));
         python
-            .run("public_dataset.py", ["--out", data.to_str().unwrap(), "--phase", phase, "--expected", expected.to_str().unwrap()])
+            .run(
+                "public_dataset.py",
+                ["--out", data.to_str().unwrap(), "--phase", phase, "--expected", expected.to_str().unwrap()],
+            )
             .unwrap();
         let report = bench.run_pipeline(PIPELINE);
         assert_adds_up(&report);

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo).current_dir(checkout()).args(["metadata", "--format-version=1", "--locked"]).output().unwrap();
+    let output =
+        Command::new(cargo).current_dir(checkout()).args(["metadata", "--format-version=1", "--locked"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

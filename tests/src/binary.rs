@@ -150,7 +150,8 @@ pub fn table<'a>(report: &'a Value, name: &str) -> &'a Value {
 pub fn assert_adds_up(report: &Value) {
     for table in report["tables"].as_array().into_iter().flatten() {
         let count = |name: &str| table[name].as_u64().unwrap_or_default();
-        let sum: u64 = ["rows_written", "rows_dropped", "rows_quarantined", "rows_superseded", "rows_deleted"].map(count).iter().sum();
+        let sum: u64 =
+            ["rows_written", "rows_dropped", "rows_quarantined", "rows_superseded", "rows_deleted"].map(count).iter().sum();
         assert_eq!(count("rows_read"), sum, "{table}");
     }
 }

@@ -18,8 +18,10 @@ fn what_init_writes_runs_and_runs_again_without_work() {
     let made = lake(folder.path(), &["init", "shop"]);
     assert!(made.status.success(), "{}", said(&made));
     let shop = folder.path().join("shop");
-    let pipeline = std::fs::read_dir(&shop).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "yaml"));
-    let pipeline = pipeline.or_else(|| std::fs::read_dir(shop.join("pipelines")).ok()?.map(|e| e.unwrap().path()).next()).unwrap();
+    let pipeline =
+        std::fs::read_dir(&shop).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "yaml"));
+    let pipeline =
+        pipeline.or_else(|| std::fs::read_dir(shop.join("pipelines")).ok()?.map(|e| e.unwrap().path()).next()).unwrap();
     let pipeline = pipeline.strip_prefix(&shop).unwrap().to_string_lossy().into_owned();
     let first = lake(&shop, &["run", &pipeline]);
     assert!(first.status.success(), "{}", said(&first));
