@@ -1,6 +1,7 @@
 //! What runs: Bronze takes files in, Silver refines, Gold aggregates, and the runner does it in order and reports.
 
 mod aggregate;
+mod beside;
 mod context;
 pub mod ingest;
 mod lineage;

@@ -108,7 +108,8 @@ impl Planner<'_> {
         let bytes = new.iter().map(|f| f.size).sum();
         let reason = match new.len() {
             0 => "no new or changed files".to_string(),
-            n => format!("{n} new or changed of {} files", intake.files.len()),
+            1 => "one new or changed file".to_string(),
+            n => format!("{n} new or changed files"),
         };
         let action = if new.is_empty() && table.is_some() { Action::None } else { action };
         Ok(self.answer(action, &reason, new.len() as u64, bytes, (new.is_empty()).then_some(0), true))

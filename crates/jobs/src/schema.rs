@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use lake::pipeline::TableName;
 use lake::{Error, ErrorKind, Result};
 
+use crate::ingest::format::merge_schemas;
+
 /// The most columns the log keeps minima and maxima of.
 const MOST_STATS_COLUMNS: usize = 32;
 
@@ -17,16 +19,17 @@ pub fn stats_columns(schema: &Schema, always: &[String]) -> Vec<String> {
     always.iter().cloned().chain(others).take(MOST_STATS_COLUMNS).collect()
 }
 
-/// `old` with the columns of `new` that it lacks.
+/// `old` with the columns and fields of `new` that it lacks.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] when a column changed its type while other workspaces still have rows of the old one.
 pub fn widened(table: &TableName, old: &SchemaRef, new: &SchemaRef) -> Result<SchemaRef> {
-    let mut fields: Vec<_> = old.fields().iter().cloned().collect();
+    let merged = merge_schemas(old, new);
     for field in new.fields() {
         match old.field_with_name(field.name()) {
-            Err(_) => fields.push(field.clone()),
-            Ok(same) if same.data_type() == field.data_type() => {}
+            Err(_) => {}
+            Ok(same)
+                if same.data_type() == field.data_type() || (same.data_type().is_nested() && field.data_type().is_nested()) => {}
             Ok(_) => {
                 return Err(Error::new(
                     ErrorKind::Config,
@@ -36,7 +39,7 @@ pub fn widened(table: &TableName, old: &SchemaRef, new: &SchemaRef) -> Result<Sc
             }
         }
     }
-    Ok(Arc::new(Schema::new(fields)))
+    Ok(Arc::new(merged))
 }
 
 /// The columns of a table without the one it is partitioned by.

@@ -19,6 +19,6 @@ mod workspace_write;
 pub use error::{Error, ErrorKind, Result};
 pub use lake::{Lake, LakeBuilder};
 pub use query_error::query_error;
-pub use workspace::{Workspace, WorkspaceTable, plan_query};
+pub use workspace::{Workspace, WorkspaceTable};
 pub use workspace_id::{MAX_WORKSPACE_CHARS, UNASSIGNED, WORKSPACE_COLUMN, WorkspaceId};
 pub use workspace_write::{Once, Written};

@@ -54,5 +54,13 @@ fn first_line(text: &str) -> String {
     let text = ["Error during planning: ", "SQL error: ", "Schema error: ", "This feature is not implemented: "]
         .iter()
         .fold(text, |t, p| t.strip_prefix(p).unwrap_or(t));
-    text.trim_end_matches('.').to_string()
+    let text = text.strip_prefix("ParserError(\"").and_then(|t| t.strip_suffix("\")")).unwrap_or(text);
+    text.trim_end_matches('.').replace("\\\"", "\"").replace("'lake.", "'")
+}
+
+/// The table that a query names and that does not exist.
+pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::Plan(message) = error.find_root() else { return None };
+    let name = message.strip_prefix("table '")?.split_once("' not found")?.0;
+    Some(name.strip_prefix("lake.").unwrap_or(name).to_string())
 }

@@ -65,16 +65,15 @@ impl Root {
             .map_err(|e| Error::new(ErrorKind::Internal, format!("`{relative}` cannot be a folder of the lake")).with_source(e))
     }
 
-    /// A store whose paths are relative to the root. A local root is created when it does not exist.
+    /// A store whose paths are relative to the root. A local root is made with the first object that is put into it.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] when the folder cannot be made or the client cannot be configured.
+    /// [`ErrorKind::Config`] when the path cannot be used or the client cannot be configured.
     pub fn store(&self) -> Result<Arc<dyn ObjectStore>> {
         if let Some(path) = self.local_path() {
-            std::fs::create_dir_all(&path).map_err(|e| local_error("cannot create the folder of the lake", &path, e))?;
-            let store = LocalFileSystem::new_with_prefix(&path)
-                .map_err(|e| Error::new(ErrorKind::Storage, format!("cannot open `{}`", path.display())).with_source(e))?;
-            return Ok(Arc::new(store));
+            let prefix = Path::from_absolute_path(&path)
+                .map_err(|e| Error::new(ErrorKind::Config, format!("cannot use `{}`", path.display())).with_source(e))?;
+            return Ok(Arc::new(PrefixStore::new(LocalFileSystem::new(), prefix)));
         }
         let (store, prefix) = object_store::parse_url_opts(&self.url, &self.options)
             .map_err(|e| Error::new(ErrorKind::Config, format!("cannot use `{}`", self.url)).with_source(e))?;

@@ -13,11 +13,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{DataFrame, SessionContext};
 
+use crate::diagnostic::nearest;
 use crate::engine::CATALOG;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
 use crate::pipeline::{Layer, TableName, quote_hidden_names};
-use crate::query_error::query_error;
+use crate::query_error::{missing_table, query_error};
 use crate::table::{At, Scope, Snapshot};
 use crate::workspace_id::WorkspaceId;
 
@@ -70,7 +71,24 @@ impl Workspace {
     /// [`ErrorKind::Query`] when the SQL is wrong or does more than query.
     pub async fn query(&self, sql: &str) -> Result<DataFrame> {
         let session = self.session();
-        plan_query(&session, sql).await
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        match session.sql_with_options(&quote_hidden_names(sql), options).await {
+            Ok(frame) => Ok(frame),
+            Err(error) => match missing_table(&error) {
+                Some(name) => Err(self.no_table(&name).await),
+                None => Err(query_error("the query is not right", error)),
+            },
+        }
+    }
+
+    /// Says which table there is instead. The names of tables are the same for every workspace.
+    async fn no_table(&self, name: &str) -> Error {
+        let tables: Vec<String> = self.lake.tables().await.unwrap_or_default().iter().map(ToString::to_string).collect();
+        let hint = match nearest(name, tables.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`lake status` lists the tables; a name is `layer.table`, such as `silver.posts`".to_string(),
+        };
+        Error::new(ErrorKind::Query, format!("there is no table `{name}`")).with_hint(hint)
     }
 
     /// Runs a query to its end.
@@ -103,12 +121,6 @@ impl Workspace {
                 .with_hint("`lake status` lists the tables; `lake run` makes them")),
         }
     }
-}
-
-/// Plans `sql` on `session`, refusing everything that is not a single query.
-pub async fn plan_query(session: &SessionContext, sql: &str) -> Result<DataFrame> {
-    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    session.sql_with_options(&quote_hidden_names(sql), options).await.map_err(|e| query_error("the query is not right", e))
 }
 
 /// One table as one workspace sees it, at a version.

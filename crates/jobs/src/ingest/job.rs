@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use deltalake::kernel::{Add, Transaction};
 use lake::pipeline::TableName;
@@ -13,6 +12,7 @@ use lake::verdict::REASON_COLUMN;
 use lake::{Result, WORKSPACE_COLUMN};
 use tokio::sync::mpsc;
 
+use crate::beside::Beside;
 use crate::context::JobContext;
 use crate::ingest::assign::{Assigned, Assigner, WorkspaceFrom};
 use crate::ingest::format::{self, BatchReader, RawBatch, ReadOptions, merge_schemas, settle};
@@ -82,7 +82,6 @@ struct Job<'a> {
     bronze: Snapshot,
     existed: bool,
     progress: Progress,
-    quarantine: Option<(Snapshot, Progress)>,
 }
 
 /// A file to read, and the workspaces whose rows of it are in the table already.
@@ -99,7 +98,7 @@ struct Loaded {
     read: u64,
     written: u64,
     quarantined: u64,
-    refused: Vec<RecordBatch>,
+    quarantine: Option<Beside>,
 }
 
 impl<'a> Job<'a> {
@@ -116,28 +115,26 @@ impl<'a> Job<'a> {
             }
         };
         let progress = bronze.progress().await?;
-        let quarantine = match context.lake.snapshot(&intake.table.quarantine(), At::Latest).await? {
-            None => None,
-            Some(table) => {
-                let progress = table.progress().await?;
-                Some((table, progress))
-            }
-        };
-        Ok(Self { context, intake, bronze, existed, progress, quarantine })
+        Ok(Self { context, intake, bronze, existed, progress })
     }
 
     async fn run(&self) -> Result<TableReport> {
         let mut report = TableReport::new(self.intake.table.to_string());
         report.version_from = self.existed.then(|| self.bronze.version());
         report.version_to = Some(self.bronze.version());
-        let pending = self.pending();
+        let text = format!("Rows of `{}` that named no workspace", self.intake.table);
+        let quarantine = Beside::open(&self.context.lake, self.intake.table.quarantine(), text).await?;
+        let pending = self.pending(&quarantine.progress());
         if pending.is_empty() {
             return Ok(report);
         }
         report.files_read = pending.len() as u64;
         self.context.observer.started(&report.table, Some(pending.iter().map(|p| p.file.size).sum()));
-        let loaded = self.load(&pending).await?;
-        self.commit_quarantine(&loaded, &pending).await?;
+        let mut loaded = self.load(&pending, quarantine).await?;
+        if let Some(quarantine) = loaded.quarantine.take() {
+            // Under a record of its own, and first: after a crash between the two its rows are not added again.
+            quarantine.commit(HashSet::new(), |_| self.transactions(&pending), &self.context.run_id).await?;
+        }
         report.rows_read = loaded.read;
         report.rows_written = loaded.written;
         report.rows_quarantined = loaded.quarantined;
@@ -153,7 +150,7 @@ impl<'a> Job<'a> {
     }
 
     /// The files that are not in the table as they are now.
-    fn pending(&self) -> Vec<Pending<'a>> {
+    fn pending(&self, quarantine: &Progress) -> Vec<Pending<'a>> {
         let is_done = |file: &SourceFile, progress: &Progress| is_loaded_in(file, progress, &self.context.scope);
         let todo = self.intake.files.iter().filter(|f| !is_done(f, &self.progress));
         let owners: BTreeMap<&str, BTreeSet<&str>> = own_records(&self.progress);
@@ -166,15 +163,16 @@ impl<'a> Job<'a> {
                 .filter(|w| self.progress.get(&own_key(file, w)) == Some(file.fingerprint))
                 .map(ToString::to_string)
                 .collect(),
-            quarantined_before: self.quarantine.as_ref().is_some_and(|(_, p)| is_done(file, p)),
+            quarantined_before: is_done(file, quarantine),
         })
         .collect()
     }
 
-    async fn load(&self, pending: &[Pending<'_>]) -> Result<Loaded> {
+    async fn load(&self, pending: &[Pending<'_>], quarantine: Beside) -> Result<Loaded> {
         let raw = merge_schemas(&raw_columns(self.bronze.schema()), &self.intake.declared);
         let mut writer = TableWriter::new(&self.bronze, with_workspace(&bronze_schema(&known(&raw))), WriterOptions::default());
-        let mut loaded = Loaded { adds: vec![], raw: Arc::new(raw), read: 0, written: 0, quarantined: 0, refused: vec![] };
+        let mut loaded =
+            Loaded { adds: vec![], raw: Arc::new(raw), read: 0, written: 0, quarantined: 0, quarantine: Some(quarantine) };
         for file in pending {
             self.load_file(file, &mut writer, &mut loaded).await?;
         }
@@ -210,8 +208,8 @@ impl<'a> Job<'a> {
         }
         if let Some(refused) = rows.refused {
             loaded.quarantined += refused.num_rows() as u64;
-            if !pending.quarantined_before {
-                loaded.refused.push(refused);
+            if let Some(quarantine) = loaded.quarantine.as_mut().filter(|_| !pending.quarantined_before) {
+                quarantine.write(&refused).await?;
             }
         }
         Ok(())
@@ -244,37 +242,6 @@ impl<'a> Job<'a> {
             }
         });
         Ok(receiver)
-    }
-
-    /// Rows that named no workspace. Their commit comes first, under a record of its own.
-    async fn commit_quarantine(&self, loaded: &Loaded, pending: &[Pending<'_>]) -> Result<()> {
-        if loaded.refused.is_empty() {
-            return Ok(());
-        }
-        let raw = settle(&loaded.raw);
-        let mut fields: Vec<_> = bronze_schema(&raw).fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new(DELIVERED_WORKSPACE, DataType::Utf8, true)));
-        fields.push(Arc::new(Field::new(REASON_COLUMN, DataType::Utf8, true)));
-        let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let name = self.intake.table.quarantine();
-        let table = match &self.quarantine {
-            Some((table, _)) => table.clone(),
-            None => {
-                let text = format!("Rows of `{}` that named no workspace", self.intake.table);
-                Snapshot::create(self.context.lake.root(), &name, &schema, &[], Some(&text)).await?
-            }
-        };
-        let old = crate::schema::without_workspace(table.schema());
-        let merged = merge_schemas(&old, &schema);
-        let full = with_workspace(&merged);
-        let mut writer = TableWriter::new(&table, full.clone(), WriterOptions::default());
-        for batch in &loaded.refused {
-            writer.write(&lake::table::conform(batch, &full)?).await?;
-        }
-        let schema = (merged.fields() != old.fields()).then_some(SchemaChange { schema: merged, stats_columns: None });
-        let change =
-            Change { adds: writer.finish().await?, removes: HashSet::new(), transactions: self.transactions(pending), schema };
-        table.commit(change, Strategy::Append, &self.context.run_id).await.map(|_| ())
     }
 
     async fn commit(&self, loaded: Loaded, pending: &[Pending<'_>]) -> Result<i64> {

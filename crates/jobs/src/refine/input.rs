@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use lake::Result;
-use lake::table::{DataFile, Progress, Scope, Snapshot};
+use lake::table::{DataFile, Progress, Scope};
 use object_store::path::Path;
 
 use crate::refine::Job;
@@ -23,7 +23,7 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) async fn find(job: &Job<'_>, quarantine: Option<&Snapshot>) -> Result<Input> {
+    pub(super) async fn find(job: &Job<'_>, quarantine: &Progress) -> Result<Input> {
         let names = job.input_names();
         let marks = job.progress.in_scope(&job.context.scope, &names);
         let first = marks.definition.is_none();
@@ -31,11 +31,7 @@ impl Input {
         let mut own = job.progress.own_workspaces().map(|w| job.progress.of(w, &names).definition);
         let outdated = other(marks.definition) || (job.context.scope == Scope::Feed && own.any(other));
         if !outdated && !job.context.full_refresh {
-            let quarantine = match quarantine {
-                Some(table) => table.progress().await?,
-                None => Progress::default(),
-            };
-            if let Some(files) = new_files(job, &quarantine).await? {
+            if let Some(files) = new_files(job, quarantine).await? {
                 let (files, quarantined_before) = files.into_iter().unzip();
                 return Ok(Input {
                     files,

@@ -19,6 +19,10 @@ use lake::table::{Snapshot, conform};
 use lake::verdict::{Judge, Tally};
 use lake::{Error, ErrorKind, Result, query_error};
 
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::beside::Beside;
 use crate::context::JobContext;
 use crate::refine::Job;
 use crate::refine::input::Input;
@@ -32,18 +36,17 @@ pub(super) struct JudgedRows {
     source_schema: SchemaRef,
     table: String,
     quarantined_before: Arc<Vec<bool>>,
-    found: Arc<Mutex<Found>>,
+    tally: Arc<Mutex<Tally>>,
+    /// Every partition has a copy; the task ends when all are gone.
+    quarantine: mpsc::Sender<RecordBatch>,
+    writing: JoinHandle<Result<Beside>>,
 }
 
-/// What the partitions set aside.
-#[derive(Debug, Default)]
-struct Found {
-    tally: Tally,
-    quarantined: Vec<RecordBatch>,
-}
+/// Batches of quarantined rows that wait for the task that writes them.
+const WAITING_BATCHES: usize = 8;
 
 impl JudgedRows {
-    pub(super) async fn start(job: &Job<'_>, input: &Input) -> Result<Self> {
+    pub(super) async fn start(job: &Job<'_>, input: &Input, quarantine: Beside) -> Result<Self> {
         let engine = job.context.lake.engine();
         let by_arrival = job.spec.as_ref().is_some_and(|s| s.sequence == Sequence::Arrival);
         let fail = |e| query_error(&format!("cannot read `{}`", job.table.input), e);
@@ -57,6 +60,8 @@ impl JudgedRows {
             Some(spec) => spec.candidates(),
             None => appended(&job.table_schema),
         };
+        let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
+        let writing = tokio::spawn(write_quarantine(quarantine, receiver, job.quarantine_columns()));
         Ok(Self {
             context: job.context.clone(),
             plan,
@@ -65,7 +70,9 @@ impl JudgedRows {
             source_schema: job.rules.source_schema.clone(),
             table: job.name().to_string(),
             quarantined_before: Arc::new(input.quarantined_before.clone()),
-            found: Arc::default(),
+            tally: Arc::default(),
+            quarantine: sender,
+            writing,
         })
     }
 
@@ -89,16 +96,29 @@ impl JudgedRows {
             table: self.table.clone(),
             context: self.context.clone(),
             quarantined_before: self.quarantined_before.clone(),
-            found: self.found.clone(),
+            tally: self.tally.clone(),
+            quarantine: self.quarantine.clone(),
         })
     }
 
-    /// What was counted, and the rows for the quarantine, after the frame was read to its end.
-    pub(super) fn finish(self) -> Result<(Tally, Vec<RecordBatch>)> {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = std::mem::take(&mut *found);
-        Ok((found.tally, found.quarantined))
+    /// What was counted, and the quarantine with its rows written, after the frame was read to its end.
+    pub(super) async fn finish(self) -> Result<(Tally, Beside)> {
+        drop(self.quarantine);
+        let quarantine = self
+            .writing
+            .await
+            .map_err(|e| Error::new(ErrorKind::Internal, "the quarantine was not written").with_source(e))??;
+        let tally = std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((tally, quarantine))
     }
+}
+
+/// Writes quarantined rows as they come, so that they need not be held.
+async fn write_quarantine(mut quarantine: Beside, mut rows: mpsc::Receiver<RecordBatch>, columns: SchemaRef) -> Result<Beside> {
+    while let Some(batch) = rows.recv().await {
+        quarantine.write(&conform(&batch, &columns)?).await?;
+    }
+    Ok(quarantine)
 }
 
 fn appended(table: &SchemaRef) -> SchemaRef {
@@ -116,7 +136,8 @@ struct Partition {
     table: String,
     context: JobContext,
     quarantined_before: Arc<Vec<bool>>,
-    found: Arc<Mutex<Found>>,
+    tally: Arc<Mutex<Tally>>,
+    quarantine: mpsc::Sender<RecordBatch>,
 }
 
 impl fmt::Debug for Partition {
@@ -158,11 +179,15 @@ impl Partition {
             table: self.table.clone(),
             context: self.context.clone(),
             quarantined_before: self.quarantined_before.clone(),
-            found: self.found.clone(),
+            tally: self.tally.clone(),
+            quarantine: self.quarantine.clone(),
         };
         Ok(futures::stream::unfold((input, worker), |(mut input, mut worker)| async move {
             let next = input.next().await?;
-            let judged = next.and_then(|batch| worker.judge(&batch).map_err(external));
+            let judged = match next {
+                Ok(batch) => worker.judge(&batch).await.map_err(external),
+                Err(error) => Err(error),
+            };
             Some((judged, (input, worker)))
         }))
     }
@@ -176,11 +201,12 @@ struct Worker {
     table: String,
     context: JobContext,
     quarantined_before: Arc<Vec<bool>>,
-    found: Arc<Mutex<Found>>,
+    tally: Arc<Mutex<Tally>>,
+    quarantine: mpsc::Sender<RecordBatch>,
 }
 
 impl Worker {
-    fn judge(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+    async fn judge(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.context.check_cancelled()?;
         self.context.observer.advanced(&self.table, batch.num_rows() as u64, batch.get_array_memory_size() as u64);
         let source = conform(batch, &self.judged_schema())?;
@@ -188,7 +214,8 @@ impl Worker {
         if let Some(rows) = judged.quarantined {
             let fresh = self.not_quarantined_before(&rows)?;
             if fresh.num_rows() > 0 {
-                self.found.lock().unwrap_or_else(PoisonError::into_inner).quarantined.push(fresh);
+                // A task that is gone has failed; its error comes out when it is joined.
+                let _ = self.quarantine.send(fresh).await;
             }
         }
         let arrival = self.arrival(&judged.passed);
@@ -227,7 +254,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).tally.add(self.judge.tally());
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(self.judge.tally());
     }
 }
 

@@ -15,6 +15,7 @@ use lake::table::{
 use lake::verdict::{Judge, RowRules, Tally};
 use lake::{Error, ErrorKind, Result};
 
+use crate::beside::Beside;
 use crate::context::JobContext;
 use crate::refine::input::Input;
 use crate::refine::judged::JudgedRows;
@@ -70,19 +71,19 @@ impl<'a> Job<'a> {
         let mut report = TableReport::new(self.table.name.to_string());
         report.version_from = self.existed.then(|| self.silver.version());
         report.version_to = Some(self.silver.version());
-        let quarantine = self.context.lake.snapshot(&self.table.name.quarantine(), At::Latest).await?;
-        let input = Input::find(self, quarantine.as_ref()).await?;
+        let quarantine = Beside::open(&self.context.lake, self.table.name.quarantine(), self.quarantine_text()).await?;
+        let input = Input::find(self, &quarantine.progress()).await?;
         if input.is_up_to_date() {
             return Ok(report);
         }
         report.files_read = input.files.len() as u64;
         let bytes = input.files.iter().map(|f| f.size).sum();
         self.context.observer.started(&report.table, Some(bytes));
-        let rows = JudgedRows::start(self, &input).await?;
+        let rows = JudgedRows::start(self, &input, quarantine).await?;
         let outcome = self.absorb(&rows, &input).await?;
-        let (tally, quarantined) = rows.finish()?;
+        let (tally, quarantine) = rows.finish().await?;
         self.check_fatal(&tally)?;
-        self.commit_quarantine(quarantine, quarantined, &input).await?;
+        self.commit_beside(quarantine, &input).await?;
         self.commit_tombstones(&outcome, &input).await?;
         fill(&mut report, &tally, &outcome);
         let committed = self.commit(outcome, &input).await?;
@@ -130,74 +131,37 @@ impl<'a> Job<'a> {
         )))
     }
 
-    /// Quarantined rows come before the table's commit and under their own watermark: after a crash between the two they are not added again.
-    async fn commit_quarantine(
-        &self,
-        existing: Option<Snapshot>,
-        rows: Vec<arrow::array::RecordBatch>,
-        input: &Input,
-    ) -> Result<()> {
-        let count: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
-        if count == 0 && (existing.is_none() || !input.rebuild) {
-            return Ok(());
-        }
-        let name = self.table.name.quarantine();
-        let schema = &self.quarantine_schema;
-        let table = match existing {
-            Some(table) => table,
-            None => {
-                let text = format!("Rows that `{}` refused, with the reason and their origin", self.table.name);
-                Snapshot::create(self.context.lake.root(), &name, schema, &[], Some(&text)).await?
-            }
-        };
-        let schema = widened(&name, &without_workspace(table.schema()), schema)?;
-        let removes = if input.rebuild { paths(&table, &self.context.scope)? } else { HashSet::new() };
-        self.commit_beside(&table, schema, rows, removes, input).await
+    /// The columns of the quarantine with `workspace_id`.
+    fn quarantine_columns(&self) -> SchemaRef {
+        with_workspace(&self.quarantine_schema)
+    }
+
+    fn quarantine_text(&self) -> String {
+        format!("Rows that `{}` refused, with the reason and their origin", self.table.name)
     }
 
     /// Tombstones may be ahead of the table: a delete that is known early does no harm.
     async fn commit_tombstones(&self, outcome: &MergeOutcome, input: &Input) -> Result<()> {
-        let Some(schema) = self.spec.as_ref().and_then(MergeSpec::tombstones).filter(|_| self.rules.delete_when.is_some()) else {
-            return Ok(());
-        };
-        let name = self.table.name.tombstones();
-        let existing = self.context.lake.snapshot(&name, At::Latest).await?;
-        if outcome.tombstones.is_empty() && (existing.is_none() || !input.rebuild) {
+        let keeps = self.rules.delete_when.is_some() && self.spec.as_ref().is_some_and(|s| s.tombstones().is_some());
+        if !keeps {
             return Ok(());
         }
-        let table = match existing {
-            Some(table) => table,
-            None => {
-                let text = format!("Deletes of `{}`, so that a late older row does not come back", self.table.name);
-                Snapshot::create(self.context.lake.root(), &name, &schema, &[], Some(&text)).await?
-            }
-        };
-        let schema = widened(&name, &without_workspace(table.schema()), &without_workspace(&schema))?;
-        let removes = if input.rebuild { paths(&table, &self.context.scope)? } else { HashSet::new() };
-        self.commit_beside(&table, schema, outcome.tombstones.clone(), removes, input).await
+        let text = format!("Deletes of `{}`, so that a late older row does not come back", self.table.name);
+        let mut tombstones = Beside::open(&self.context.lake, self.table.name.tombstones(), text).await?;
+        for batch in &outcome.tombstones {
+            tombstones.write(batch).await?;
+        }
+        self.commit_beside(tombstones, input).await
     }
 
-    async fn commit_beside(
-        &self,
-        table: &Snapshot,
-        schema: SchemaRef,
-        rows: Vec<arrow::array::RecordBatch>,
-        removes: HashSet<object_store::path::Path>,
-        input: &Input,
-    ) -> Result<()> {
-        let full = with_workspace(&schema);
-        let mut writer = TableWriter::new(table, full.clone(), WriterOptions::default());
-        for batch in rows {
-            writer.write(&conform(&batch, &full)?).await?;
-        }
-        let changed = schema.fields() != without_workspace(table.schema()).fields();
-        let schema = changed.then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: None });
-        let strategy = if removes.is_empty() { Strategy::Append } else { Strategy::Replace };
-        let transactions = table.progress().await?.advance(&self.context.scope, &self.marks(input));
-        table
-            .commit(Change { adds: writer.finish().await?, removes, transactions, schema }, strategy, &self.context.run_id)
-            .await?;
-        Ok(())
+    /// A table beside this one is committed before it and under its own watermark: after a crash between the two its rows are not added again.
+    async fn commit_beside(&self, beside: Beside, input: &Input) -> Result<()> {
+        let removes = match beside.snapshot() {
+            Some(table) if input.rebuild => paths(table, &self.context.scope)?,
+            _ => HashSet::new(),
+        };
+        let marks = self.marks(input);
+        beside.commit(removes, |progress| progress.advance(&self.context.scope, &marks), &self.context.run_id).await
     }
 
     async fn commit(&self, outcome: MergeOutcome, input: &Input) -> Result<i64> {

@@ -4,8 +4,11 @@ use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch, new_null_array};
+use arrow::compute::CastOptions;
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+use datafusion::common::nested_struct::cast_column;
 use delta_kernel::table_properties::DataSkippingNumIndexedCols;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
@@ -163,21 +166,22 @@ impl TableWriter {
     }
 }
 
-/// `batch` with the columns of `schema`, by name: missing ones are null, others are cast.
+/// `batch` with the columns of `schema`, by name: missing ones are null, others are cast without loss of a value.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] when a column cannot be cast.
+/// [`ErrorKind::Internal`] when a value cannot be cast.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let strict = CastOptions { safe: false, ..Default::default() };
     let columns = schema
         .fields()
         .iter()
         .map(|field| match batch.column_by_name(field.name()) {
-            None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
             Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
-            Some(column) => arrow::compute::cast(column, field.data_type()),
+            Some(column) => cast_column(column, field.data_type(), &strict),
         })
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .and_then(|columns| RecordBatch::try_new(schema.clone(), columns))
+        .collect::<std::result::Result<Vec<_>, DataFusionError>>()
+        .and_then(|columns| Ok(RecordBatch::try_new(schema.clone(), columns)?))
         .map_err(|e| Error::new(ErrorKind::Internal, "rows do not fit the table's columns").with_source(e))?;
     Ok(columns)
 }

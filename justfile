@@ -1,0 +1,27 @@
+# Recipes for people; CI calls .ci/run, which does the same.
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", home_directory() / ".cache/lake/target")
+
+# List the recipes.
+default:
+    @just --list
+
+# Run the quickstart.
+quickstart:
+    cargo run --release -- run pipelines/quickstart.yaml
+
+# All tests: units, contracts, and end to end with real readers.
+test:
+    cargo test --workspace --locked
+
+# What CI checks besides the tests.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Everything CI runs.
+ci:
+    .ci/run
+
+# Write the quickstart's data anew; its generator is deterministic.
+data:
+    python3 tests/python/generate_quickstart.py
