@@ -1,5 +1,7 @@
 //! End-to-end tests: the real binary, real readers, real kills.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not in test functions, for which `clippy.toml` allows it")]
+
 mod isolation;
 mod kill;
 mod library;

@@ -108,7 +108,7 @@ impl Job<'_> {
             let files = input.files(scope)?;
             let all = || files.iter().filter_map(|f| f.workspace.clone());
             let marks = |workspace: &str| self.marks(state, workspace);
-            let behind: Vec<String> = all().filter(|w| marks(w).inputs.get(&name.to_string()).is_none()).collect();
+            let behind: Vec<String> = all().filter(|w| !marks(w).inputs.contains_key(&name.to_string())).collect();
             changed.extend(behind);
             let known = self.oldest_mark(state, name);
             let Some(oldest) = known else { continue };

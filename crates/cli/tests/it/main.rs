@@ -1,5 +1,7 @@
 //! The binary from outside. Its being here also makes Cargo build it along with the tests of the whole workspace.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests is not in a test function, for which `clippy.toml` allows it")]
+
 use std::process::{Command, Output};
 
 fn lake(folder: &std::path::Path, args: &[&str]) -> Output {

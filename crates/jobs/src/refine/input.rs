@@ -30,17 +30,12 @@ impl Input {
         let other = |definition: Option<i64>| definition.is_some_and(|d| d != job.table.fingerprint);
         let mut own = job.progress.own_workspaces().map(|w| job.progress.of(w, &names).definition);
         let outdated = other(marks.definition) || (job.context.scope == Scope::Feed && own.any(other));
-        if !outdated && !job.context.full_refresh {
-            if let Some(files) = new_files(job, quarantine).await? {
-                let (files, quarantined_before) = files.into_iter().unzip();
-                return Ok(Input {
-                    files,
-                    quarantined_before,
-                    version: job.bronze.version(),
-                    rebuild: false,
-                    must_commit: first,
-                });
-            }
+        if !outdated
+            && !job.context.full_refresh
+            && let Some(files) = new_files(job, quarantine).await?
+        {
+            let (files, quarantined_before) = files.into_iter().unzip();
+            return Ok(Input { files, quarantined_before, version: job.bronze.version(), rebuild: false, must_commit: first });
         }
         tracing::info!(table = %job.name(), "building the table from all of its input");
         let files = job.bronze.files(&job.context.scope)?;
