@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lake::lineage::{expr_lineage, plan_lineage};
-use lake::pipeline::{CompiledSilver, TableName};
+use lake::pipeline::{CompiledSilver, Otherwise, TableName};
 use lake_catalog::{ColumnLineage, ColumnRef, DirectSource, IndirectKind, IndirectSource, SourceKind, TableLineage};
 
 use crate::ingest::job::raw_columns;
@@ -56,7 +56,8 @@ fn bronze(project: &Project, name: &TableName, source: &BronzeSource) -> TableLi
     }
 }
 
-/// The values come from `select`; `where`, `delete_when`, the expectations, the key and the sequence decide which rows there are.
+/// The values come from `select`; `where`, `delete_when`, the expectations, the key and the sequence decide which rows there
+/// are; an expectation that warns or fails leaves no row out.
 fn silver(table: &CompiledSilver) -> TableLineage {
     let input = table.input.to_string();
     let mut indirect: BTreeSet<IndirectSource> = BTreeSet::new();
@@ -77,7 +78,8 @@ fn silver(table: &CompiledSilver) -> TableLineage {
         };
         sources.into_iter().flat_map(through).collect()
     };
-    for expectation in &table.expectations {
+    let decides = |otherwise| matches!(otherwise, Otherwise::Drop | Otherwise::Quarantine);
+    for expectation in table.expectations.iter().filter(|e| decides(e.otherwise)) {
         indirect.extend(resolve(expr_lineage(&expectation.expr, &input).into_indirect(IndirectKind::Filter)));
     }
     if let Some(sequence) = &table.sequence_by {

@@ -66,7 +66,10 @@ async fn states(lake: &Lake, scope: &Scope) -> lake::Result<Vec<TableState>> {
 
 async fn state(lake: &Lake, name: TableName, scope: &Scope) -> lake::Result<Option<TableState>> {
     let Some(snapshot) = lake.snapshot(&name, At::Latest).await? else { return Ok(None) };
-    let files = snapshot.files(scope)?;
+    let mut files = snapshot.files(scope)?;
+    if matches!(scope, Scope::Feed) {
+        files.extend(snapshot.unassigned_files()?);
+    }
     let last = snapshot.history(1).await?.into_iter().next();
     let workspaces: BTreeSet<String> = files.iter().filter_map(|f| f.workspace.clone()).collect();
     Ok(Some(TableState {

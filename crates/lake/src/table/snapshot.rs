@@ -18,7 +18,7 @@ use crate::table::history::At;
 use crate::table::log::{self, CommitFiles};
 use crate::table::progress::{Progress, Scope};
 use crate::table::scan::{FILE_COLUMN, FileScan};
-use crate::workspace_id::WORKSPACE_COLUMN;
+use crate::workspace_id::{UNASSIGNED, WORKSPACE_COLUMN};
 
 /// One data file of a table, as the scan needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +110,14 @@ impl Snapshot {
     /// [`ErrorKind::Storage`] when the log's state is not readable.
     pub fn files(&self, scope: &Scope) -> Result<Vec<DataFile>> {
         Ok(self.all_files()?.into_iter().filter(|f| scope.holds(f.workspace.as_deref())).collect())
+    }
+
+    /// The files with rows that belong to no workspace, for those who look after the lake; their rows cannot be read through it.
+    ///
+    /// # Errors
+    /// As [`Snapshot::files`].
+    pub fn unassigned_files(&self) -> Result<Vec<DataFile>> {
+        Ok(self.all_files()?.into_iter().filter(|f| f.workspace.as_deref().is_none_or(|w| w == UNASSIGNED)).collect())
     }
 
     fn all_files(&self) -> Result<Vec<DataFile>> {
