@@ -10,6 +10,7 @@ use lake::pipeline::{
     BronzeSchema, BronzeTable, CompileInput, CompiledPipeline, EntityType, Pipeline, TableName, WorkspaceSpec, compile,
 };
 use lake::table::{At, Scope};
+use lake::verdict::RowRules;
 use lake::{Error, ErrorKind, Lake, Result, WORKSPACE_COLUMN, WorkspaceId};
 use lake_catalog::{AttributeType, Catalog, Method, Ontology};
 use serde_json::{Map, Value};
@@ -149,7 +150,10 @@ impl Preparation<'_> {
         let existing = self.existing().await?;
         let input = CompileInput { pipeline: self.pipeline, entities: &entities, bronze: &schemas, existing: &existing };
         match compile(&input) {
-            Ok(compiled) if self.findings.iter().all(|f| f.severity != lake::diagnostic::Severity::Error) => {
+            Ok(compiled)
+                if self.all_compute(&compiled)
+                    && self.findings.iter().all(|f| f.severity != lake::diagnostic::Severity::Error) =>
+            {
                 let mut warnings = self.findings;
                 warnings.extend(compiled.warnings.iter().cloned());
                 let (lake, catalog) = (self.request.lake.clone(), self.request.catalog.clone());
@@ -159,8 +163,10 @@ impl Preparation<'_> {
             Ok(_) => Err(PrepareError::Findings(self.findings)),
             Err(more) => {
                 // A source that cannot be used was reported where it stands; that its columns are unknown follows.
-                let reported = !self.findings.is_empty();
-                self.findings.extend(more.into_iter().filter(|f| !(reported && f.code == "no-schema")));
+                let reported = |code: &str| self.findings.iter().any(|f| f.code == code);
+                let (any, ontology) = (!self.findings.is_empty(), reported("unknown-ontology"));
+                let follows = |f: &Diagnostic| (any && f.code == "no-schema") || (ontology && f.code == "unknown-entity");
+                self.findings.extend(more.into_iter().filter(|f| !follows(f)));
                 self.findings.sort_by_key(|f| f.span.start);
                 Err(PrepareError::Findings(self.findings))
             }
@@ -188,7 +194,7 @@ impl Preparation<'_> {
             let message = format!("the catalog has no ontology `{}`", version.value);
             let latest = self.request.catalog.get_ontology(None).await?;
             let help = latest.map_or_else(
-                || "give the catalog's file with `--catalog`, or leave out `ontology` and `entity`".to_string(),
+                || "it has none at all: add one to its `ontologies`, or give another file with `--catalog`".to_string(),
                 |o| format!("the catalog has `{}`", o.version),
             );
             self.error("unknown-ontology", version.span, message, Some(help));
@@ -346,6 +352,27 @@ impl Preparation<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Tries every expression of Silver on a row of nulls: what fails on it fails on every row.
+    fn all_compute(&mut self, compiled: &CompiledPipeline) -> bool {
+        let session = self.request.lake.engine().session();
+        let pipeline = self.pipeline;
+        for table in compiled.silver.values() {
+            let Some(written) = pipeline.silver.iter().find(|t| t.name.value == table.name) else { continue };
+            for (part, error) in RowRules::from(table).failing(&session) {
+                let select = written.select.iter().find(|(name, _)| name.value == part).map(|(_, e)| e.span);
+                let expect = written.expect.iter().find(|e| e.name.value == part).map(|e| e.check.span);
+                let span = select.or(expect).unwrap_or(written.name.span);
+                self.error(
+                    "cannot-compute",
+                    span,
+                    format!("`{part}` cannot be computed, whatever the row"),
+                    error.hint().map(String::from),
+                );
+            }
+        }
+        self.findings.iter().all(|f| f.code != "cannot-compute")
     }
 
     fn refused<T>(&mut self, code: &'static str, span: Span, error: &Error) -> Option<T> {

@@ -36,6 +36,8 @@ pub(super) struct JudgedRows {
     source_schema: SchemaRef,
     table: String,
     quarantined_before: Arc<Vec<bool>>,
+    /// Bytes and rows of the input as it is stored: rows tell how many of the bytes are done.
+    stored: (u64, u64),
     tally: Arc<Mutex<Tally>>,
     /// Every partition has a copy; the task ends when all are gone.
     quarantine: mpsc::Sender<RecordBatch>,
@@ -70,6 +72,7 @@ impl JudgedRows {
             source_schema: job.rules.source_schema.clone(),
             table: job.name().to_string(),
             quarantined_before: Arc::new(input.quarantined_before.clone()),
+            stored: (input.files.iter().map(|f| f.size).sum(), input.files.iter().filter_map(|f| f.rows).sum()),
             tally: Arc::default(),
             quarantine: sender,
             writing,
@@ -96,6 +99,7 @@ impl JudgedRows {
             table: self.table.clone(),
             context: self.context.clone(),
             quarantined_before: self.quarantined_before.clone(),
+            stored: self.stored,
             tally: self.tally.clone(),
             quarantine: self.quarantine.clone(),
         })
@@ -136,6 +140,8 @@ struct Partition {
     table: String,
     context: JobContext,
     quarantined_before: Arc<Vec<bool>>,
+    /// Bytes and rows of the input as it is stored: rows tell how many of the bytes are done.
+    stored: (u64, u64),
     tally: Arc<Mutex<Tally>>,
     quarantine: mpsc::Sender<RecordBatch>,
 }
@@ -179,6 +185,7 @@ impl Partition {
             table: self.table.clone(),
             context: self.context.clone(),
             quarantined_before: self.quarantined_before.clone(),
+            stored: self.stored,
             tally: self.tally.clone(),
             quarantine: self.quarantine.clone(),
         };
@@ -201,6 +208,8 @@ struct Worker {
     table: String,
     context: JobContext,
     quarantined_before: Arc<Vec<bool>>,
+    /// Bytes and rows of the input as it is stored: rows tell how many of the bytes are done.
+    stored: (u64, u64),
     tally: Arc<Mutex<Tally>>,
     quarantine: mpsc::Sender<RecordBatch>,
 }
@@ -208,7 +217,8 @@ struct Worker {
 impl Worker {
     async fn judge(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.context.check_cancelled()?;
-        self.context.observer.advanced(&self.table, batch.num_rows() as u64, batch.get_array_memory_size() as u64);
+        let rows = batch.num_rows() as u64;
+        self.context.observer.advanced(&self.table, rows, rows.saturating_mul(self.stored.0) / self.stored.1.max(1));
         let source = conform(batch, &self.judged_schema())?;
         let judged = self.judge.judge(&source)?;
         if let Some(rows) = judged.quarantined {

@@ -80,6 +80,19 @@ impl Evaluator {
     }
 }
 
+/// Why `expr` fails on a row of nulls; `None` when it does not.
+pub(super) fn fails_on_nulls(session: &SessionContext, expr: &Expr, schema: &SchemaRef) -> Option<Error> {
+    let evaluator = match Evaluator::new(session, expr, schema) {
+        Ok(evaluator) => evaluator,
+        Err(error) => return Some(error),
+    };
+    let columns = schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
+    let nullable = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    let row = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(nullable)), columns).ok()?;
+    let fails = evaluator.expr.evaluate(&row).and_then(|v| v.into_array(1)).err()?;
+    Some(query_error("a value cannot be computed", fails))
+}
+
 fn internal(source: arrow::error::ArrowError) -> Error {
     Error::new(ErrorKind::Internal, "cannot evaluate an expression").with_source(source)
 }

@@ -69,6 +69,21 @@ impl From<&CompiledSilver> for RowRules {
     }
 }
 
+impl RowRules {
+    /// The parts (columns, expectations, `where`, `delete_when`, `sequence_by`) that fail on a row of nulls, and so on every row.
+    pub fn failing(&self, session: &datafusion::prelude::SessionContext) -> Vec<(String, crate::Error)> {
+        let columns = self.columns.iter().map(|c| (c.name.as_str(), &c.expr, &self.source_schema));
+        let expectations = self.expectations.iter().map(|e| (e.name.as_str(), &e.expr, &self.check_schema));
+        let conditions = [("where", &self.filter, &self.source_schema), ("delete_when", &self.delete_when, &self.source_schema)];
+        let conditions = conditions.into_iter().filter_map(|(n, e, s)| Some((n, e.as_ref()?, s)));
+        let sequence = self.sequence_by.iter().map(|e| ("sequence_by", e, &self.check_schema));
+        let parts = columns.chain(expectations).chain(conditions).chain(sequence);
+        parts
+            .filter_map(|(name, expr, schema)| Some((name.to_string(), evaluate::fails_on_nulls(session, expr, schema)?)))
+            .collect()
+    }
+}
+
 /// One output column.
 #[derive(Debug, Clone)]
 pub struct OutputRule {
