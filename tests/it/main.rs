@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not in test functions, for which `clippy.toml` allows it")]
 
+mod change;
 mod isolation;
 mod kill;
 mod library;

@@ -53,7 +53,8 @@ impl Job<'_> {
             return Ok(report);
         }
         let schema = self.written_schema(&state)?;
-        let mut writer = TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::default());
+        let mut writer =
+            TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::within(self.context.lake.engine().memory()));
         for workspace in &changed {
             report.rows_read += self.compute(&state, workspace, &mut writer).await?;
         }
@@ -76,6 +77,14 @@ impl Job<'_> {
 
     async fn open(&self) -> Result<State> {
         let lake = &self.context.lake;
+        let existing = lake.snapshot(&self.table.name, At::Latest).await?;
+        let existed = existing.is_some();
+        let gold = match existing {
+            Some(gold) => gold,
+            None => self.create().await?,
+        };
+        let progress = gold.progress().await?;
+        // The inputs are opened after the progress was read, so that none is older than a watermark.
         let mut inputs = BTreeMap::new();
         for name in &self.table.inputs {
             let snapshot = lake.snapshot(name, At::Latest).await?.ok_or_else(|| {
@@ -84,13 +93,6 @@ impl Job<'_> {
             })?;
             inputs.insert(name.clone(), snapshot);
         }
-        let existing = lake.snapshot(&self.table.name, At::Latest).await?;
-        let existed = existing.is_some();
-        let gold = match existing {
-            Some(gold) => gold,
-            None => self.create().await?,
-        };
-        let progress = gold.progress().await?;
         let names = self.table.inputs.iter().map(ToString::to_string).collect();
         Ok(State { inputs: Arc::new(inputs), gold, existed, progress, names })
     }
@@ -113,7 +115,10 @@ impl Job<'_> {
             let known = self.oldest_mark(state, name);
             let Some(oldest) = known else { continue };
             match input.changes_since(oldest).await? {
-                None => changed.extend(all()),
+                None => {
+                    changed.extend(all());
+                    changed.extend(state.gold.files(scope)?.into_iter().filter_map(|f| f.workspace));
+                }
                 Some(commits) => {
                     for commit in &commits {
                         let touched = commit.added.iter().chain(&commit.removed).filter_map(|f| f.workspace.as_deref());

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Transaction;
 use lake::pipeline::TableName;
 use lake::report::Strategy;
-use lake::table::{At, Change, Progress, SchemaChange, Snapshot, TableWriter, WriterOptions, conform, with_workspace};
+use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, conform, with_workspace};
 use lake::{Lake, Result};
 
 use crate::schema::{widened, without_workspace};
@@ -19,6 +19,7 @@ pub(crate) struct Beside {
     description: String,
     table: Option<(Snapshot, Progress)>,
     writer: Option<TableWriter>,
+    new_columns: bool,
 }
 
 impl Beside {
@@ -31,7 +32,7 @@ impl Beside {
                 Some((snapshot, progress))
             }
         };
-        Ok(Self { lake: lake.clone(), name, description, table, writer: None })
+        Ok(Self { lake: lake.clone(), name, description, table, writer: None, new_columns: false })
     }
 
     /// How far the table has come.
@@ -42,6 +43,14 @@ impl Beside {
     /// The table as it was opened.
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
         self.table.as_ref().map(|(s, _)| s)
+    }
+
+    /// Takes the columns of the rows to come as they are, when all rows there are will go.
+    pub(crate) fn replace_columns_unless_shared(&mut self, scope: &Scope) -> Result<()> {
+        if let Some((table, _)) = &self.table {
+            self.new_columns = table.files(&Scope::Feed)?.iter().all(|f| scope.holds(f.workspace.as_deref()));
+        }
+        Ok(())
     }
 
     /// Writes rows; columns the table lacks are added to it.
@@ -66,9 +75,10 @@ impl Beside {
             Some((table, _)) => table.clone(),
             None => Snapshot::create(self.lake.root(), &self.name, columns, &[], Some(&self.description)).await?,
         };
-        let schema = widened(&self.name, &without_workspace(table.schema()), columns)?;
+        let old = without_workspace(table.schema());
+        let schema = if self.new_columns { columns.clone() } else { widened(&self.name, &old, columns)? };
         let progress = self.progress();
-        let writer = TableWriter::new(&table, with_workspace(&schema), WriterOptions::default());
+        let writer = TableWriter::new(&table, with_workspace(&schema), WriterOptions::within(self.lake.engine().memory()));
         self.table = Some((table, progress));
         Ok(writer)
     }

@@ -11,12 +11,29 @@ use crate::ingest::format::merge_schemas;
 /// The most columns the log keeps minima and maxima of.
 const MOST_STATS_COLUMNS: usize = 32;
 
-/// The columns whose minima and maxima go to the log: `always` and those that are numbers, dates or times. Text is left out, since it may be
+/// The columns whose minima and maxima go to the log: `always` and those that are numbers or times. Text is left out, since it may be
 /// personal and the log is not.
 pub fn stats_columns(schema: &Schema, always: &[String]) -> Vec<String> {
-    let plain = |t: &DataType| t.is_numeric() || matches!(t, DataType::Date32 | DataType::Timestamp(..));
+    // Dates are left out too: the library that writes the minima cannot hold all that Parquet can.
+    let plain = |t: &DataType| t.is_numeric() || matches!(t, DataType::Timestamp(..));
     let others = schema.fields().iter().filter(|f| !always.contains(f.name()) && plain(f.data_type())).map(|f| f.name().clone());
-    always.iter().cloned().chain(others).take(MOST_STATS_COLUMNS).collect()
+    always
+        .iter()
+        .filter(|c| !is_date(schema, c))
+        .cloned()
+        .chain(others)
+        .filter(|c| is_identifier(c))
+        .take(MOST_STATS_COLUMNS)
+        .collect()
+}
+
+fn is_date(schema: &Schema, column: &str) -> bool {
+    schema.field_with_name(column).is_ok_and(|f| f.data_type() == &DataType::Date32)
+}
+
+/// Whether a name can stand in the table's list of such columns, which is read as SQL identifiers.
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// `old` with the columns and fields of `new` that it lacks.

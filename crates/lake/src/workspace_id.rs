@@ -12,10 +12,10 @@ pub const WORKSPACE_COLUMN: &str = "workspace_id";
 /// no workspace can read it.
 pub const UNASSIGNED: &str = "__unassigned__";
 
-/// The longest accepted name, in characters.
+/// The longest accepted name, in characters of its percent-encoded form.
 pub const MAX_WORKSPACE_CHARS: usize = 200;
 
-/// A workspace's name: 1 to 200 characters, no control characters, no white space at either end, not `.` or `..`, and
+/// A workspace's name: 1 to 200 characters (percent-encoded), no control characters, no white space at either end, not `.` or `..`, and
 /// not starting with two underscores (kept for the platform). Anything else is stored percent-encoded and is safe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkspaceId(Arc<str>);
@@ -38,8 +38,10 @@ impl WorkspaceId {
     pub fn refusal(name: &str) -> Option<&'static str> {
         if name.is_empty() {
             Some("is empty")
-        } else if name.chars().count() > MAX_WORKSPACE_CHARS {
-            Some("is longer than 200 characters")
+        } else if encoded_length(name) > MAX_WORKSPACE_CHARS {
+            Some(
+                "is longer than 200 characters, where one that is not a plain letter, digit, `-`, `_`, `.` or `~` counts as three a byte",
+            )
         } else if name.chars().any(char::is_control) {
             Some("has a control character")
         } else if name.trim() != name {
@@ -57,6 +59,12 @@ impl WorkspaceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The length of the folder's name, in which every other byte is percent-encoded; file systems take 255.
+fn encoded_length(name: &str) -> usize {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    name.bytes().map(|b| if plain(b) { 1 } else { 3 }).sum()
 }
 
 impl fmt::Display for WorkspaceId {

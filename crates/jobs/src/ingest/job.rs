@@ -9,8 +9,9 @@ use lake::pipeline::TableName;
 use lake::report::{Strategy, TableReport, TableStatus};
 use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, with_workspace};
 use lake::verdict::REASON_COLUMN;
-use lake::{Result, WORKSPACE_COLUMN};
+use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::beside::Beside;
 use crate::context::JobContext;
@@ -91,6 +92,9 @@ struct Pending<'a> {
     quarantined_before: bool,
 }
 
+/// Batches of a file, each with the bytes read so far.
+type Batches = mpsc::Receiver<Result<(RawBatch, u64)>>;
+
 /// What reading the files came to.
 struct Loaded {
     adds: Vec<Add>,
@@ -170,7 +174,11 @@ impl<'a> Job<'a> {
 
     async fn load(&self, pending: &[Pending<'_>], quarantine: Beside) -> Result<Loaded> {
         let raw = merge_schemas(&raw_columns(self.bronze.schema()), &self.intake.declared);
-        let mut writer = TableWriter::new(&self.bronze, with_workspace(&bronze_schema(&known(&raw))), WriterOptions::default());
+        let mut writer = TableWriter::new(
+            &self.bronze,
+            with_workspace(&bronze_schema(&known(&raw))),
+            WriterOptions::within(self.context.lake.engine().memory()),
+        );
         let mut loaded =
             Loaded { adds: vec![], raw: Arc::new(raw), read: 0, written: 0, quarantined: 0, quarantine: Some(quarantine) };
         for file in pending {
@@ -183,7 +191,7 @@ impl<'a> Job<'a> {
 
     async fn load_file(&self, pending: &Pending<'_>, writer: &mut TableWriter, loaded: &mut Loaded) -> Result<()> {
         let assigner = Assigner::new(&self.intake.workspace, &self.context.scope, &pending.done);
-        let mut batches = self.read(pending.file, loaded.raw.clone()).await?;
+        let (mut batches, reader) = self.read(pending.file, loaded.raw.clone()).await?;
         let mut bytes_before = 0;
         while let Some(next) = batches.recv().await {
             self.context.check_cancelled()?;
@@ -198,7 +206,9 @@ impl<'a> Job<'a> {
             self.context.observer.advanced(&self.intake.table.to_string(), batch.batch.num_rows() as u64, bytes - bytes_before);
             bytes_before = bytes;
         }
-        Ok(())
+        // A reader that ended by a panic has not come to the end of the file.
+        let cut_short = |_| Error::new(ErrorKind::Internal, format!("`{}` could not be read to its end", pending.file.path));
+        reader.await.map_err(cut_short)
     }
 
     async fn take(&self, rows: Assigned, pending: &Pending<'_>, writer: &mut TableWriter, loaded: &mut Loaded) -> Result<()> {
@@ -224,13 +234,13 @@ impl<'a> Job<'a> {
     }
 
     /// Reads a file on a thread of its own, a few batches ahead; each batch comes with the bytes read so far.
-    async fn read(&self, file: &SourceFile, known: SchemaRef) -> Result<mpsc::Receiver<Result<(RawBatch, u64)>>> {
+    async fn read(&self, file: &SourceFile, known: SchemaRef) -> Result<(Batches, JoinHandle<()>)> {
         let mut options = self.intake.options.clone();
         options.known = known;
         let input = self.intake.store.open(file).await?;
         let name = file.path.clone();
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
-        tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             let mut reader = match format::open(input, &options, &name) {
                 Ok(reader) => reader,
                 Err(error) => return drop(sender.blocking_send(Err(error))),
@@ -241,7 +251,7 @@ impl<'a> Job<'a> {
                 }
             }
         });
-        Ok(receiver)
+        Ok((receiver, reading))
     }
 
     async fn commit(&self, loaded: Loaded, pending: &[Pending<'_>]) -> Result<i64> {

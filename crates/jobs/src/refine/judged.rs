@@ -7,12 +7,12 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef, UInt32Type};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::DataFusionError;
+use datafusion::common::{Column, DataFusionError};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion::prelude::DataFrame;
+use datafusion::prelude::{DataFrame, col};
 use futures::StreamExt;
 use lake::merge::{ARRIVAL_COLUMN, DELETE_COLUMN, Sequence};
 use lake::table::{Snapshot, conform};
@@ -55,7 +55,13 @@ impl JudgedRows {
         let session = if by_arrival { engine.single_threaded().session() } else { engine.session() };
         let files = input.files.clone();
         let provider = if by_arrival { job.bronze.scan_files_in_order(files) } else { job.bronze.scan_files_numbered(files) };
-        let plan = session.read_table(provider).map_err(fail)?.create_physical_plan().await.map_err(fail)?;
+        let mut frame = session.read_table(provider).map_err(fail)?;
+        if by_arrival {
+            // The order of files says nothing after a compaction; the origin of each row does.
+            let order = ["_ingested_at", "_run_id", "_source", "_source_row"];
+            frame = frame.sort(order.map(|c| col(Column::from_name(c)).sort(true, true)).to_vec()).map_err(fail)?;
+        }
+        let plan = frame.create_physical_plan().await.map_err(fail)?;
         let partitions = plan.output_partitioning().partition_count();
         let judges = (0..partitions).map(|_| Judge::new(&session, job.rules.clone())).collect::<Result<Vec<_>>>()?;
         let schema = match &job.spec {

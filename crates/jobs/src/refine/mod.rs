@@ -45,10 +45,6 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     async fn open(context: &'a JobContext, table: &'a CompiledSilver, description: Option<&str>) -> Result<Job<'a>> {
         let lake = &context.lake;
-        let bronze = lake.snapshot(&table.input, At::Latest).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("`{}` reads `{}`, which does not exist", table.name, table.input))
-                .with_hint(format!("run it first: `lake run --select +{}`", table.name))
-        })?;
         let rules = RowRules::from(table);
         let judge = Judge::new(&lake.engine().session(), rules.clone())?;
         let existing = lake.snapshot(&table.name, At::Latest).await?;
@@ -64,6 +60,11 @@ impl<'a> Job<'a> {
         };
         let progress = silver.progress().await?;
         let quarantine_schema = judge.quarantine_schema().clone();
+        // The input is opened after the progress was read, so that it is never older than a watermark.
+        let bronze = lake.snapshot(&table.input, At::Latest).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("`{}` reads `{}`, which does not exist", table.name, table.input))
+                .with_hint(format!("run it first: `lake run --select +{}`", table.name))
+        })?;
         Ok(Self { context, table, rules, spec, table_schema, quarantine_schema, bronze, silver, existed, progress })
     }
 
@@ -71,7 +72,7 @@ impl<'a> Job<'a> {
         let mut report = TableReport::new(self.table.name.to_string());
         report.version_from = self.existed.then(|| self.silver.version());
         report.version_to = Some(self.silver.version());
-        let quarantine = Beside::open(&self.context.lake, self.table.name.quarantine(), self.quarantine_text()).await?;
+        let mut quarantine = Beside::open(&self.context.lake, self.table.name.quarantine(), self.quarantine_text()).await?;
         let input = Input::find(self, &quarantine.progress()).await?;
         if input.is_up_to_date() {
             return Ok(report);
@@ -79,6 +80,9 @@ impl<'a> Job<'a> {
         report.files_read = input.files.len() as u64;
         let bytes = input.files.iter().map(|f| f.size).sum();
         self.context.observer.started(&report.table, Some(bytes));
+        if input.rebuild {
+            quarantine.replace_columns_unless_shared(&self.context.scope)?;
+        }
         let rows = JudgedRows::start(self, &input, quarantine).await?;
         let outcome = self.absorb(&rows, &input).await?;
         let (tally, quarantine) = rows.finish().await?;
@@ -96,7 +100,10 @@ impl<'a> Job<'a> {
     async fn absorb(&self, rows: &JudgedRows, input: &Input) -> Result<MergeOutcome> {
         let passed = rows.passed()?;
         let Some(spec) = &self.spec else { return self.append(passed, input).await };
-        let tombstones = self.context.lake.snapshot(&self.table.name.tombstones(), At::Latest).await?;
+        let tombstones = match self.rules.delete_when {
+            Some(_) => self.context.lake.snapshot(&self.table.name.tombstones(), At::Latest).await?,
+            None => None,
+        };
         let engine = self.context.lake.engine();
         merge(engine, spec, &self.silver, tombstones.as_ref(), passed, &self.context.scope, input.rebuild).await
     }
@@ -105,7 +112,8 @@ impl<'a> Job<'a> {
     async fn append(&self, passed: datafusion::prelude::DataFrame, input: &Input) -> Result<MergeOutcome> {
         use futures::StreamExt;
         let schema = with_workspace(&self.table_schema);
-        let mut writer = TableWriter::new(&self.silver, schema.clone(), WriterOptions::default());
+        let mut writer =
+            TableWriter::new(&self.silver, schema.clone(), WriterOptions::within(self.context.lake.engine().memory()));
         let fail = |e| lake::query_error(&format!("cannot read `{}`", self.table.input), e);
         let mut stream = passed.execute_stream().await.map_err(fail)?;
         while let Some(batch) = stream.next().await {
@@ -143,12 +151,15 @@ impl<'a> Job<'a> {
     /// Tombstones may be ahead of the table: a delete that is known early does no harm.
     async fn commit_tombstones(&self, outcome: &MergeOutcome, input: &Input) -> Result<()> {
         let keeps = self.rules.delete_when.is_some() && self.spec.as_ref().is_some_and(|s| s.tombstones().is_some());
-        if !keeps {
+        if !keeps && !input.rebuild {
             return Ok(());
         }
         let text = format!("Deletes of `{}`, so that a late older row does not come back", self.table.name);
         let mut tombstones = Beside::open(&self.context.lake, self.table.name.tombstones(), text).await?;
-        for batch in &outcome.tombstones {
+        if input.rebuild {
+            tombstones.replace_columns_unless_shared(&self.context.scope)?;
+        }
+        for batch in outcome.tombstones.iter().filter(|_| keeps) {
             tombstones.write(batch).await?;
         }
         self.commit_beside(tombstones, input).await

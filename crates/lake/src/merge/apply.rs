@@ -61,6 +61,11 @@ pub async fn merge(
     scope: &Scope,
     rebuild: bool,
 ) -> Result<MergeOutcome> {
+    if table.files(scope)?.iter().any(|f| f.has_deletion_vector) {
+        let message = format!("`{}` has rows that another engine marked as deleted beside the files", table.name());
+        return Err(Error::new(ErrorKind::Config, message)
+            .with_hint("let that engine rewrite the files, such as by `REORG TABLE ... APPLY (PURGE)`"));
+    }
     let merge = Merge { engine, spec, table };
     let (winners, superseded) = merge.winners(candidates).await?;
     let mut outcome = MergeOutcome { superseded, ..Default::default() };
@@ -155,7 +160,7 @@ impl Merge<'_> {
             return Ok(vec![]);
         }
         let session = self.session();
-        winners.register(&session, "w", None).await?;
+        winners.register(&session, "w").await?;
         self.register(&session, "t", self.table.scan_files_numbered(files.to_vec()))?;
         let sql = format!(
             "SELECT w.{ROW_COLUMN}, t.{}, {} FROM w JOIN t ON {}",
@@ -195,7 +200,7 @@ impl Merge<'_> {
             return Ok(());
         }
         let session = self.session();
-        winners.register(&session, "w", None).await?;
+        winners.register(&session, "w").await?;
         self.register(&session, "d", tombstones.scan_files(files))?;
         let sequence = quoted(sequence);
         let sql = format!(
@@ -212,7 +217,7 @@ impl Merge<'_> {
     /// Writes the rows of `touched` files that stay, and the winners that are kept.
     async fn write(&self, winners: &Winners, touched: Vec<DataFile>, keep: &[bool], outcome: &mut MergeOutcome) -> Result<()> {
         let schema = crate::table::with_workspace(&self.spec.columns);
-        let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::default());
+        let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::within(self.engine.memory()));
         if !touched.is_empty() {
             let mut stream = self.survivors(winners, touched, keep).await?;
             while let Some(batch) = stream.try_next().await.map_err(match_error)? {
@@ -236,7 +241,7 @@ impl Merge<'_> {
 
     async fn survivors(&self, winners: &Winners, touched: Vec<DataFile>, keep: &[bool]) -> Result<SendableRecordBatchStream> {
         let session = self.session();
-        winners.register(&session, "w", Some(keep)).await?;
+        winners.register_kept(&session, "w", keep, &self.spec.group())?;
         self.register(&session, "t", self.table.scan_files(touched))?;
         self.run(&session, &format!("SELECT t.* FROM t LEFT ANTI JOIN w ON {}", same_key(self.spec, "t", "w"))).await
     }

@@ -71,16 +71,26 @@ impl Winners {
         Ok(())
     }
 
-    /// Makes the rows that `keep` holds readable as table `name`.
-    pub(super) async fn register(&self, session: &SessionContext, name: &str, keep: Option<&[bool]>) -> Result<()> {
+    /// Makes all rows readable as table `name`.
+    pub(super) async fn register(&self, session: &SessionContext, name: &str) -> Result<()> {
         let fail = |e| query_error("cannot read the rows to merge", e);
-        if let (Some(file), None) = (&self.file, keep) {
+        if let Some(file) = &self.file {
             let path = file.path().to_string_lossy().into_owned();
             let options = ParquetReadOptions::default().file_extension("");
             return session.register_parquet(name, path, options).await.map_err(fail);
         }
-        let batches = self.batches(keep).collect::<Result<Vec<_>>>()?;
-        let table = MemTable::try_new(self.schema.clone(), vec![batches]).map_err(fail)?;
+        let table = MemTable::try_new(self.schema.clone(), vec![self.memory.clone()]).map_err(fail)?;
+        session.register_table(name, Arc::new(table)).map(|_| ()).map_err(fail)
+    }
+
+    /// Makes `columns` of the rows that `keep` holds readable as table `name`; these are held in memory.
+    pub(super) fn register_kept(&self, session: &SessionContext, name: &str, keep: &[bool], columns: &[&str]) -> Result<()> {
+        let fail = |e| query_error("cannot read the rows to merge", e);
+        let indices = columns.iter().map(|c| self.schema.index_of(c)).collect::<Result<Vec<_>, _>>().map_err(internal)?;
+        let schema = Arc::new(self.schema.project(&indices).map_err(internal)?);
+        let project = |batch: Result<RecordBatch>| batch?.project(&indices).map_err(internal);
+        let batches = self.batches(Some(keep)).map(project).collect::<Result<Vec<_>>>()?;
+        let table = MemTable::try_new(schema, vec![batches]).map_err(fail)?;
         session.register_table(name, Arc::new(table)).map(|_| ()).map_err(fail)
     }
 

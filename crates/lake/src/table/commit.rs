@@ -101,6 +101,7 @@ impl Snapshot {
     /// # Errors
     /// [`ErrorKind::Conflict`] when another commit came first: open the table again, check its progress, and decide anew.
     pub async fn commit(&self, change: Change, strategy: Strategy, run_id: &str) -> Result<Committed> {
+        let mark = uuid::Uuid::now_v7().to_string();
         let mut actions: Vec<Action> = change.adds.into_iter().map(Action::Add).collect();
         actions.extend(self.removals(&change.removes)?);
         if let Some(schema) = change.schema {
@@ -109,14 +110,25 @@ impl Snapshot {
         let properties = CommitProperties::default()
             .with_application_transactions(change.transactions)
             .with_max_retries(0)
-            .with_metadata([("lake.run_id".to_string(), serde_json::Value::from(run_id))]);
+            .with_metadata([("lake.run_id".to_string(), run_id.into()), ("lake.commit".to_string(), mark.as_str().into())]);
         let state = self.delta().snapshot().map_err(|e| delta_error("cannot read the table", e))?;
-        let committed = CommitBuilder::from(properties)
+        let done = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(state.snapshot() as &dyn TableReference), self.delta().log_store(), operation(strategy))
-            .await
-            .map_err(|e| delta_error(&format!("cannot commit to `{}`", self.name()), e))?;
-        Ok(Committed { version: i64::try_from(committed.version()).unwrap_or_default() })
+            .await;
+        match done {
+            Ok(committed) => Ok(Committed { version: i64::try_from(committed.version()).unwrap_or_default() }),
+            Err(_) if self.next_commit_has(&mark).await => Ok(Committed { version: self.version() + 1 }),
+            Err(error) => Err(delta_error(&format!("cannot commit to `{}`", self.name()), error)),
+        }
+    }
+
+    /// Whether the commit that follows this snapshot is the one marked so: an error can hide a commit that was made, when the answer of the
+    /// store was lost or the clean-up after it failed.
+    async fn next_commit_has(&self, mark: &str) -> bool {
+        let next = u64::try_from(self.version() + 1).unwrap_or_default();
+        let entry = self.delta().log_store().read_commit_entry(next).await.ok().flatten();
+        entry.is_some_and(|bytes| bytes.windows(mark.len()).any(|w| w == mark.as_bytes()))
     }
 
     fn metadata_with(&self, change: &SchemaChange) -> Result<deltalake::kernel::Metadata> {

@@ -5,8 +5,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, new_null_array};
-use arrow::compute::CastOptions;
+use arrow::compute::{CastOptions, concat_batches, partition, sort_to_indices, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::common::nested_struct::cast_column;
 use delta_kernel::table_properties::DataSkippingNumIndexedCols;
@@ -28,11 +29,27 @@ pub struct WriterOptions {
     pub target_file_size: u64,
     /// At most this many partitions have an open file at a time.
     pub open_partitions: usize,
+    /// Rows wait in memory until they have this many bytes, so that those of one workspace come together.
+    pub staged_bytes: usize,
+}
+
+impl WriterOptions {
+    /// Sized to a budget of memory, in bytes; the defaults without one.
+    pub fn within(memory: Option<u64>) -> Self {
+        let Some(memory) = memory else { return Self::default() };
+        let share = usize::try_from(memory / 16).unwrap_or(usize::MAX);
+        let default = Self::default();
+        Self {
+            target_file_size: default.target_file_size.min(memory / 16),
+            staged_bytes: default.staged_bytes.min(share),
+            ..default
+        }
+    }
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { target_file_size: 128 << 20, open_partitions: 256 }
+        Self { target_file_size: 128 << 20, open_partitions: 256, staged_bytes: 32 << 20 }
     }
 }
 
@@ -44,6 +61,8 @@ pub struct TableWriter {
     stats_columns: Option<Vec<String>>,
     stats_count: u64,
     options: WriterOptions,
+    staged: Vec<RecordBatch>,
+    staged_bytes: usize,
     open: Option<DeltaWriter>,
     partitions: HashSet<String>,
     finished: Vec<Add>,
@@ -70,6 +89,8 @@ impl TableWriter {
             stats_columns,
             stats_count,
             options,
+            staged: vec![],
+            staged_bytes: 0,
             open: None,
             partitions: HashSet::new(),
             finished: vec![],
@@ -89,6 +110,7 @@ impl TableWriter {
 
     /// Changes the schema for what follows; files open so far are finished with the old one.
     pub async fn widen(&mut self, schema: SchemaRef) -> Result<()> {
+        self.drain().await?;
         self.finish_open().await?;
         self.schema = schema;
         Ok(())
@@ -102,22 +124,47 @@ impl TableWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.note_partitions(batch)?;
-        if self.partitions.len() > self.options.open_partitions {
-            self.finish_open().await?;
+        self.staged_bytes += batch.get_array_memory_size();
+        self.staged.push(batch.clone());
+        self.rows += batch.num_rows() as u64;
+        if self.staged_bytes > self.options.staged_bytes { self.drain().await } else { Ok(()) }
+    }
+
+    /// Writes the staged rows: as they came when few partitions are open, else one workspace after the other, so that a feed of very many
+    /// workspaces does not end in a file for each workspace of each batch.
+    async fn drain(&mut self) -> Result<()> {
+        self.staged_bytes = 0;
+        let staged = std::mem::take(&mut self.staged);
+        for batch in &staged {
             self.note_partitions(batch)?;
         }
+        if self.partitions.len() <= self.options.open_partitions {
+            for batch in &staged {
+                self.encode(batch).await?;
+            }
+            return Ok(());
+        }
+        for batch in by_workspace(&self.schema, &staged)? {
+            self.note_partitions(&batch)?;
+            if self.partitions.len() > self.options.open_partitions {
+                self.finish_open().await?;
+            }
+            self.encode(&batch).await?;
+        }
+        self.finish_open().await
+    }
+
+    async fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.open.is_none() {
             self.open = Some(self.config_writer());
         }
         let Some(writer) = &mut self.open else { return Ok(()) };
-        writer.write(batch).await.map_err(|e| delta_error("cannot write rows", e))?;
-        self.rows += batch.num_rows() as u64;
-        Ok(())
+        writer.write(batch).await.map_err(|e| delta_error("cannot write rows", e))
     }
 
     /// Finishes all files and returns their add actions.
     pub async fn finish(mut self) -> Result<Vec<Add>> {
+        self.drain().await?;
         self.finish_open().await?;
         Ok(std::mem::take(&mut self.finished))
     }
@@ -164,6 +211,17 @@ impl TableWriter {
         }
         Ok(())
     }
+}
+
+/// The rows of `batches` in one batch for each workspace, in the order they came.
+fn by_workspace(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+    let internal = |e: ArrowError| Error::new(ErrorKind::Internal, "cannot order rows by workspace").with_source(e);
+    let all = concat_batches(schema, batches).map_err(internal)?;
+    let index = schema.index_of(WORKSPACE_COLUMN).map_err(internal)?;
+    let order = sort_to_indices(all.column(index), None, None).map_err(internal)?;
+    let sorted = take_record_batch(&all, &order).map_err(internal)?;
+    let ranges = partition(std::slice::from_ref(sorted.column(index))).map_err(internal)?.ranges();
+    Ok(ranges.into_iter().map(|r| sorted.slice(r.start, r.len())).collect())
 }
 
 /// `batch` with the columns of `schema`, by name: missing ones are null, others are cast without loss of a value.

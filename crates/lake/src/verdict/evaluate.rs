@@ -69,14 +69,14 @@ impl Evaluator {
         Ok(())
     }
 
-    /// The rows for which the condition holds: not false, not null, not failed.
-    pub(super) fn holds(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
+    /// The rows for which the condition holds (not false, not null, not failed), and those on which it failed.
+    pub(super) fn holds(&self, batch: &RecordBatch) -> Result<(Vec<bool>, Vec<usize>)> {
         let evaluated = self.run(batch)?;
         let values = arrow::compute::cast(&evaluated.values, &DataType::Boolean).map_err(internal)?;
         let Some(values) = values.as_any().downcast_ref::<BooleanArray>() else {
             return Err(Error::new(ErrorKind::Internal, "a condition is neither true nor false"));
         };
-        Ok((0..values.len()).map(|i| values.is_valid(i) && values.value(i)).collect())
+        Ok(((0..values.len()).map(|i| values.is_valid(i) && values.value(i)).collect(), evaluated.failed))
     }
 }
 

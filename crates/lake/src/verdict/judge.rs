@@ -120,7 +120,14 @@ impl Judge {
         self.rescue(batch, &mut bench);
         self.filter(batch, &mut bench)?;
         if let Some(condition) = &self.delete_when {
-            bench.deletes = condition.holds(batch)?;
+            let (deletes, failed) = condition.holds(batch)?;
+            bench.deletes = deletes;
+            failed
+                .into_iter()
+                .filter(|r| bench.live[*r])
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|r| bench.quarantine(r, "`delete_when` cannot be computed"));
         }
         let mut outputs = self.outputs(batch, &mut bench)?;
         let check = self.check_batch(batch, &outputs)?;
@@ -141,7 +148,8 @@ impl Judge {
 
     fn filter(&self, batch: &RecordBatch, bench: &mut Bench) -> Result<()> {
         let Some(condition) = &self.filter else { return Ok(()) };
-        let holds = condition.holds(batch)?;
+        let (holds, failed) = condition.holds(batch)?;
+        failed.into_iter().for_each(|row| bench.quarantine(row, "`where` cannot be computed"));
         for (row, holds) in holds.into_iter().enumerate() {
             bench.live[row] = holds || bench.reasons.contains_key(&row);
         }
@@ -158,7 +166,8 @@ impl Judge {
             let values = safe_cast(given, &rule.data_type)?;
             let mut bad = vec![false; values.len()];
             evaluated.failed.iter().for_each(|row| bad[*row] = true);
-            for row in (0..values.len()).filter(|r| values.is_null(*r)) {
+            lossy_rows(given, &values)?.into_iter().for_each(|row| bad[row] = true);
+            for row in (0..values.len()).filter(|r| bad[*r] || values.is_null(*r)) {
                 if !bench.live[row] || (bench.deletes[row] && !is_key) {
                     continue;
                 }
@@ -188,7 +197,11 @@ impl Judge {
     fn sequence(&self, check: &RecordBatch, outputs: &mut Vec<ArrayRef>, bench: &mut Bench) -> Result<()> {
         let values = match (&self.sequence, self.rules.sequence_column()) {
             (Some(own), _) => {
-                let values = safe_cast(&own.run(check)?.values, &delta_type(own.data_type()))?;
+                let given = own.run(check)?;
+                let values = safe_cast(&given.values, &delta_type(own.data_type()))?;
+                let lost = (0..values.len()).filter(|i| values.is_null(*i) && given.values.is_valid(*i));
+                let bad: Vec<_> = given.failed.iter().copied().chain(lost).filter(|r| bench.live[*r]).collect();
+                bad.into_iter().for_each(|row| bench.quarantine(row, "`sequence_by` cannot be computed"));
                 outputs.push(values.clone());
                 values
             }
@@ -208,7 +221,7 @@ impl Judge {
         let eligible: Vec<bool> = (0..check.num_rows()).map(|r| bench.is_sound(r) && !bench.deletes[r]).collect();
         let mut dropped = vec![];
         for (rule, evaluator) in self.rules.expectations.iter().zip(&self.expectations) {
-            let holds = evaluator.holds(check)?;
+            let (holds, _) = evaluator.holds(check)?;
             let failing: Vec<usize> = (0..holds.len()).filter(|r| eligible[*r] && !holds[*r]).collect();
             let report = self.tally.expectations.entry(rule.name.clone()).or_default();
             report.failed += failing.len() as u64;
@@ -301,6 +314,21 @@ fn safe_cast(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
         return Ok(values.clone());
     }
     cast_with_options(values, data_type, &CastOptions { safe: true, ..Default::default() }).map_err(internal)
+}
+
+/// The rows of nested values in which a part did not fit: the cast has made it null.
+fn lossy_rows(given: &ArrayRef, values: &ArrayRef) -> Result<Vec<usize>> {
+    if !values.data_type().is_nested() || leaf_nulls(given) == leaf_nulls(values) {
+        return Ok(vec![]);
+    }
+    let strict = CastOptions { safe: false, ..Default::default() };
+    let fails = |row: &usize| cast_with_options(&given.slice(*row, 1), values.data_type(), &strict).is_err();
+    Ok((0..values.len()).filter(fails).collect())
+}
+
+fn leaf_nulls(values: &ArrayRef) -> usize {
+    let below: usize = values.to_data().child_data().iter().map(|c| leaf_nulls(&arrow::array::make_array(c.clone()))).sum();
+    values.null_count() + below
 }
 
 /// The nearest type that a Delta table can hold.
