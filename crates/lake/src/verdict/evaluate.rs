@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
-use arrow::compute::concat;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array, new_null_array};
+use arrow::compute::{concat, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
@@ -62,8 +62,8 @@ impl Evaluator {
             }
             Err(_) => {
                 let half = rows / 2;
-                self.run_part(&batch.slice(0, half), start, parts, failed)?;
-                self.run_part(&batch.slice(half, rows - half), start + half, parts, failed)?;
+                self.run_part(&part(batch, 0, half)?, start, parts, failed)?;
+                self.run_part(&part(batch, half, rows)?, start + half, parts, failed)?;
             }
         }
         Ok(())
@@ -78,6 +78,12 @@ impl Evaluator {
         };
         Ok(((0..values.len()).map(|i| values.is_valid(i) && values.value(i)).collect(), evaluated.failed))
     }
+}
+
+/// The rows from `start` to `end`, copied: a slice of lists keeps all their items, and a cast would fail on those of other rows.
+fn part(batch: &RecordBatch, start: usize, end: usize) -> Result<RecordBatch> {
+    let rows = UInt64Array::from_iter_values(start as u64..end as u64);
+    take_record_batch(batch, &rows).map_err(internal)
 }
 
 /// Why `expr` fails on a row of nulls; `None` when it does not.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::{CastOptions, cast_with_options, take_record_batch};
+use arrow::compute::{CastOptions, cast_with_options, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
@@ -322,8 +322,14 @@ fn lossy_rows(given: &ArrayRef, values: &ArrayRef) -> Result<Vec<usize>> {
         return Ok(vec![]);
     }
     let strict = CastOptions { safe: false, ..Default::default() };
-    let fails = |row: &usize| cast_with_options(&given.slice(*row, 1), values.data_type(), &strict).is_err();
-    Ok((0..values.len()).filter(fails).collect())
+    let mut lossy = vec![];
+    for row in 0..values.len() {
+        let alone = take(given, &UInt64Array::from(vec![row as u64]), None).map_err(internal)?;
+        if cast_with_options(&alone, values.data_type(), &strict).is_err() {
+            lossy.push(row);
+        }
+    }
+    Ok(lossy)
 }
 
 fn leaf_nulls(values: &ArrayRef) -> usize {
