@@ -96,10 +96,7 @@ impl Project {
     /// # Errors
     /// See [`PrepareError`].
     pub async fn prepare(request: PrepareRequest<'_>) -> Result<Project, PrepareError> {
-        let text = std::fs::read_to_string(request.path).map_err(|e| {
-            Error::new(ErrorKind::Config, format!("cannot read the pipeline `{}`: {e}", request.path))
-                .with_hint("give the path of a pipeline file, such as `pipelines/quickstart.yaml`")
-        })?;
+        let text = std::fs::read_to_string(request.path).map_err(|e| unreadable_pipeline(request.path, &e))?;
         let pipeline = Pipeline::parse(request.path, text, request.lookup).map_err(PrepareError::Findings)?;
         Preparation { request: &request, pipeline: &pipeline, findings: vec![] }.run().await
     }
@@ -227,12 +224,12 @@ impl Preparation<'_> {
         }
         let Some(program) = &method.program else {
             let message = format!("method `{}` brings no rows: it has no program", method.method_id);
-            self.error(
-                "not-a-source",
-                table.method.span,
-                message,
-                Some("add a `program` to it in the catalog, or use `file_ingest`".into()),
-            );
+            let help = match method.method_id.as_str() {
+                lake_catalog::builtin::REFINE => "it is what the tables of `silver:` do; use `file_ingest`",
+                lake_catalog::builtin::AGGREGATE => "it is what the tables of `gold:` do; use `file_ingest`",
+                _ => "add a `program` to it in the catalog, or use `file_ingest`",
+            };
+            self.error("not-a-source", table.method.span, message, Some(help.into()));
             return Ok(None);
         };
         let declared = declared(table, &output_columns(method), true);
@@ -324,10 +321,16 @@ impl Preparation<'_> {
                 let loaded = |f: &&SourceFile| crate::ingest::job::is_loaded(f, &progress);
                 let new: Vec<_> = intake.files.iter().filter(|f| !loaded(f)).collect();
                 match peek_all(intake, &merge_schemas(&known, &intake.declared), &new).await {
+                    Ok((raw, _)) if raw.fields().is_empty() && !new.is_empty() => {
+                        let span = path_span(table);
+                        let message = format!("no record of `{}` can be read as {}", new[0].path, intake.options.format.as_str());
+                        let help = "say with `format:` what the files are: `csv`, `ndjson`, `json` or `parquet`";
+                        self.error("unreadable-source", span, message, Some(help.into()));
+                        return Ok(None);
+                    }
                     Ok(found) => found,
                     Err(error) => {
-                        let span =
-                            table.inputs.iter().find(|i| i.name.value == "path").map_or(table.inputs_span, |i| i.value.span);
+                        let span = path_span(table);
                         self.refused::<()>("unreadable-source", span, &error);
                         return Ok(None);
                     }
@@ -385,6 +388,22 @@ impl Preparation<'_> {
         let diagnostic = Diagnostic::error(code, source, span, message);
         self.findings.push(Diagnostic { help, ..diagnostic });
     }
+}
+
+fn path_span(table: &BronzeTable) -> Span {
+    table.inputs.iter().find(|i| i.name.value == "path").map_or(table.inputs_span, |i| i.value.span)
+}
+
+fn unreadable_pipeline(path: &str, error: &std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    let (why, hint) = match error.kind() {
+        Io::NotFound => ("there is no such file", "give the path of a pipeline file; `lake init` writes one"),
+        Io::InvalidData => ("it is not UTF-8", "save it as UTF-8"),
+        Io::PermissionDenied => ("it may not be read", "check who may read the file"),
+        Io::IsADirectory => ("it is a folder", "give the path of a pipeline file in it"),
+        _ => ("the system refuses", "check the path and the disk"),
+    };
+    Error::new(ErrorKind::Config, format!("cannot read the pipeline `{path}`: {why}")).with_hint(hint)
 }
 
 async fn peek_all(intake: &Intake, known: &Schema, new: &[&SourceFile]) -> Result<(Schema, bool)> {
