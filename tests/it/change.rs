@@ -196,3 +196,32 @@ fn a_file_that_cannot_be_read_to_its_end_is_not_taken_in_and_a_mended_one_is() {
     project.run();
     assert_eq!(project.query("SELECT id FROM silver.items ORDER BY id"), json!([{"id": "1"}, {"id": "2"}]));
 }
+
+#[test]
+fn delivered_columns_with_names_of_the_platform_are_kept() {
+    let project = Project::new("    select: { id: id, s: raw__source }\n    key: [id]");
+    project.deliver("1.ndjson", &[json!({"ws": "acme", "id": "1", "_source": "feed A", "_run_id": "77"})]);
+    project.run();
+    assert_eq!(project.query("SELECT id, s FROM silver.items"), json!([{"id": "1", "s": "feed A"}]));
+    assert_eq!(project.query("SELECT raw__run_id AS r FROM bronze.items"), json!([{"r": "77"}]));
+}
+
+#[test]
+fn an_empty_selection_selects_nothing_and_says_so() {
+    let project = Project::new("    select: { id: id }\n    key: [id]");
+    project.deliver("1.ndjson", &[item(1, "a")]);
+    let pipeline = project.pipeline.to_string_lossy().into_owned();
+    assert_eq!(project.bench.run(["run", &pipeline, "--select", ""]).code(), 2);
+    assert!(!project.bench.lake().exists());
+}
+
+#[test]
+fn a_broken_table_that_is_none_of_the_pipelines_does_not_stop_it() {
+    let project = Project::new("    select: { id: id }\n    key: [id]");
+    project.deliver("1.ndjson", &[item(1, "a")]);
+    let log = project.bench.lake().join("gold/x/_delta_log");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("00000000000000000000.json"), "{bad").unwrap();
+    project.run();
+    assert!(project.bench.run(["status"]).succeeded().stdout().contains("silver.items"));
+}

@@ -82,3 +82,39 @@ fn ctrl_c_leaves_every_table_whole_and_a_report() {
     python.expect("quickstart", &lake_tests::binary::checkout().join("data/quickstart"), &expected).unwrap();
     python.compare(&bench.lake(), Reader::Polars, &expected, None).unwrap();
 }
+
+#[test]
+fn runs_that_start_together_on_an_empty_lake_double_nothing() {
+    let (python, data) = (python(), lake_tests::binary::checkout().join("data/quickstart"));
+    for _ in 0..4 {
+        let bench = Bench::new();
+        let start = || {
+            bench
+                .command(["run", "pipelines/quickstart.yaml", "--quiet"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let runs: Vec<_> = (0..3).map(|_| start()).collect();
+        for run in runs {
+            let done = run.wait_with_output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        let expected = bench.path("expected.json");
+        python.expect("quickstart", &data, &expected).unwrap();
+        python.compare(&bench.lake(), Reader::Polars, &expected, None).unwrap();
+        let tombstones = bench.run(["status", "--output", "json"]).succeeded().json();
+        let rows = |name: &str| {
+            tombstones
+                .as_array()
+                .or_else(|| tombstones["tables"].as_array())
+                .unwrap()
+                .iter()
+                .find(|t| t["table"] == name)
+                .unwrap()["rows"]
+                .clone()
+        };
+        assert_eq!(rows("silver.posts_tombstones"), 142);
+    }
+}

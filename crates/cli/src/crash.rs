@@ -13,6 +13,9 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 /// Replaces Rust's message by ours.
 pub(crate) fn install() {
     panic::set_hook(Box::new(|info| {
+        if lake::is_contained() {
+            return;
+        }
         // One report is enough: what follows is mostly a consequence.
         if !PANICKED.swap(true, Ordering::SeqCst) {
             let _ = std::io::stderr().write_all(report(&place(info), &Backtrace::capture()).as_bytes());

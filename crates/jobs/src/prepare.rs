@@ -350,8 +350,11 @@ impl Preparation<'_> {
             if own.contains(&&name) {
                 continue;
             }
-            if let Some(snapshot) = self.request.lake.snapshot(&name, At::Latest).await? {
-                found.insert(name, snapshot.schema().clone());
+            // A table that the pipeline does not build must not keep it from running.
+            match self.request.lake.snapshot(&name, At::Latest).await {
+                Ok(Some(snapshot)) => drop(found.insert(name, snapshot.schema().clone())),
+                Ok(None) => {}
+                Err(error) => tracing::warn!("{error}"),
             }
         }
         Ok(found)

@@ -37,7 +37,7 @@ pub struct RunOptions {
 /// Runs a project. A table that fails is in the report, and so are those that were skipped because of it.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for a selection that names nothing; those of storage when the report cannot be kept.
+/// [`ErrorKind::Config`] for a selection that names nothing.
 pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
     let selected = selection(project, &options.select)?;
     let context = JobContext {
@@ -53,8 +53,12 @@ pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
     let run = Run { project, context };
     let tables = run.tables(&selected).await;
     let report = run.report(tables, clock.elapsed().as_secs_f64()).await?;
-    run.keep(&report).await?;
-    run.tell_catalog(&report).await?;
+    // The tables are what they are: neither a report that cannot be kept nor a catalog that does not answer makes the run another one.
+    for left in [run.keep(&report).await, run.tell_catalog(&report).await] {
+        if let Err(error) = left {
+            tracing::warn!("{error}");
+        }
+    }
     Ok(report)
 }
 
@@ -66,6 +70,10 @@ pub fn report_path(run_id: &str) -> String {
 fn selection(project: &Project, patterns: &[String]) -> Result<Vec<TableName>> {
     if patterns.is_empty() {
         return Ok(project.compiled.order.clone());
+    }
+    if patterns.iter().any(|p| p.trim().is_empty()) {
+        return Err(Error::new(ErrorKind::Config, "a selection is empty")
+            .with_hint("name tables, such as `--select silver.posts+`, or leave `--select` out to take all"));
     }
     let selected = project.compiled.select(patterns)?;
     Ok(project.compiled.order.iter().filter(|t| selected.contains(t)).cloned().collect())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use lake::pipeline::TableName;
 use lake::{Error, ErrorKind, Result};
 
@@ -41,7 +41,6 @@ fn is_identifier(name: &str) -> bool {
 /// # Errors
 /// [`ErrorKind::Config`] when a column changed its type while other workspaces still have rows of the old one.
 pub fn widened(table: &TableName, old: &SchemaRef, new: &SchemaRef) -> Result<SchemaRef> {
-    let merged = merge_schemas(old, new);
     for field in new.fields() {
         match old.field_with_name(field.name()) {
             Err(_) => {}
@@ -56,11 +55,27 @@ pub fn widened(table: &TableName, old: &SchemaRef, new: &SchemaRef) -> Result<Sc
             }
         }
     }
-    Ok(Arc::new(merged))
+    Ok(Arc::new(extended(old, new)))
 }
 
 /// The columns of a table without the one it is partitioned by.
 pub fn without_workspace(schema: &SchemaRef) -> SchemaRef {
     let fields: Vec<_> = schema.fields().iter().filter(|f| f.name() != lake::WORKSPACE_COLUMN).cloned().collect();
     Arc::new(Schema::new(fields))
+}
+
+/// `old` with the columns of `new` that it lacks, and with the fields that objects have gained; columns are the same when their names are.
+pub fn extended(old: &Schema, new: &Schema) -> Schema {
+    let mut fields: Vec<FieldRef> = old.fields().iter().cloned().collect();
+    for field in new.fields() {
+        match fields.iter_mut().find(|f| f.name() == field.name()) {
+            None => fields.push(field.clone()),
+            Some(same) => {
+                let alone = |f: &FieldRef| Schema::new(vec![Field::new(f.name(), f.data_type().clone(), true)]);
+                let merged = merge_schemas(&alone(same), &alone(field));
+                *same = Arc::new(same.as_ref().clone().with_data_type(merged.field(0).data_type().clone()));
+            }
+        }
+    }
+    Schema::new(fields)
 }

@@ -1,5 +1,6 @@
 //! The `lake` SDK: medallion pipelines over Delta tables, with every row in its workspace's partition.
 
+mod contained;
 pub mod diagnostic;
 pub mod engine;
 mod error;
@@ -16,6 +17,7 @@ mod workspace;
 mod workspace_id;
 mod workspace_write;
 
+pub use contained::is_contained;
 pub use error::{Error, ErrorKind, Result};
 pub use lake::{Lake, LakeBuilder};
 pub use query_error::query_error;

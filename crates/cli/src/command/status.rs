@@ -65,7 +65,15 @@ async fn states(lake: &Lake, scope: &Scope) -> lake::Result<Vec<TableState>> {
 }
 
 async fn state(lake: &Lake, name: TableName, scope: &Scope) -> lake::Result<Option<TableState>> {
-    let Some(snapshot) = lake.snapshot(&name, At::Latest).await? else { return Ok(None) };
+    let snapshot = match lake.snapshot(&name, At::Latest).await {
+        Ok(Some(snapshot)) => snapshot,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            // One table that cannot be read must not hide the others.
+            tracing::warn!("{error}");
+            return Ok(None);
+        }
+    };
     let mut files = snapshot.files(scope)?;
     if matches!(scope, Scope::Feed) {
         files.extend(snapshot.unassigned_files()?);

@@ -256,7 +256,7 @@ impl<'a> Job<'a> {
 
     async fn commit(&self, loaded: Loaded, pending: &[Pending<'_>]) -> Result<i64> {
         let old = crate::schema::without_workspace(self.bronze.schema());
-        let all = merge_schemas(&old, &bronze_schema(&settle(&loaded.raw)));
+        let all = crate::schema::extended(&old, &bronze_schema(&settle(&loaded.raw)));
         let schema = (all.fields() != old.fields()).then_some(SchemaChange { schema: all, stats_columns: None });
         let change = Change { adds: loaded.adds, removes: HashSet::new(), transactions: self.transactions(pending), schema };
         Ok(self.bronze.commit(change, Strategy::Append, &self.context.run_id).await?.version)

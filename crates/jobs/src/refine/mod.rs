@@ -73,6 +73,7 @@ impl<'a> Job<'a> {
         report.version_from = self.existed.then(|| self.silver.version());
         report.version_to = Some(self.silver.version());
         let mut quarantine = Beside::open(&self.context.lake, self.table.name.quarantine(), self.quarantine_text()).await?;
+        let tombstones = Beside::open(&self.context.lake, self.table.name.tombstones(), self.tombstones_text()).await?;
         let input = Input::find(self, &quarantine.progress()).await?;
         if input.is_up_to_date() {
             return Ok(report);
@@ -84,11 +85,11 @@ impl<'a> Job<'a> {
             quarantine.replace_columns_unless_shared(&self.context.scope)?;
         }
         let rows = JudgedRows::start(self, &input, quarantine).await?;
-        let outcome = self.absorb(&rows, &input).await?;
+        let outcome = self.absorb(&rows, &tombstones, &input).await?;
         let (tally, quarantine) = rows.finish().await?;
         self.check_fatal(&tally)?;
         self.commit_beside(quarantine, &input).await?;
-        self.commit_tombstones(&outcome, &input).await?;
+        self.commit_tombstones(tombstones, &outcome, &input).await?;
         fill(&mut report, &tally, &outcome);
         let committed = self.commit(outcome, &input).await?;
         report.status = TableStatus::Written;
@@ -97,15 +98,12 @@ impl<'a> Job<'a> {
     }
 
     /// Merges or appends the rows that passed; nothing is committed.
-    async fn absorb(&self, rows: &JudgedRows, input: &Input) -> Result<MergeOutcome> {
+    async fn absorb(&self, rows: &JudgedRows, tombstones: &Beside, input: &Input) -> Result<MergeOutcome> {
         let passed = rows.passed()?;
         let Some(spec) = &self.spec else { return self.append(passed, input).await };
-        let tombstones = match self.rules.delete_when {
-            Some(_) => self.context.lake.snapshot(&self.table.name.tombstones(), At::Latest).await?,
-            None => None,
-        };
+        let tombstones = tombstones.snapshot().filter(|_| self.rules.delete_when.is_some());
         let engine = self.context.lake.engine();
-        merge(engine, spec, &self.silver, tombstones.as_ref(), passed, &self.context.scope, input.rebuild).await
+        merge(engine, spec, &self.silver, tombstones, passed, &self.context.scope, input.rebuild).await
     }
 
     /// A table without a key keeps every row.
@@ -144,18 +142,24 @@ impl<'a> Job<'a> {
         with_workspace(&self.quarantine_schema)
     }
 
+    fn tombstones_text(&self) -> String {
+        format!("Deletes of `{}`, so that a late older row does not come back", self.table.name)
+    }
+
     fn quarantine_text(&self) -> String {
         format!("Rows that `{}` refused, with the reason and their origin", self.table.name)
     }
 
     /// Tombstones may be ahead of the table: a delete that is known early does no harm.
-    async fn commit_tombstones(&self, outcome: &MergeOutcome, input: &Input) -> Result<()> {
+    async fn commit_tombstones(&self, mut tombstones: Beside, outcome: &MergeOutcome, input: &Input) -> Result<()> {
         let keeps = self.rules.delete_when.is_some() && self.spec.as_ref().is_some_and(|s| s.tombstones().is_some());
-        if !keeps && !input.rebuild {
+        let marks = tombstones.progress().in_scope(&self.context.scope, &self.input_names());
+        let known = !input.rebuild
+            && marks.definition == Some(self.table.fingerprint)
+            && marks.inputs.values().any(|v| *v >= input.version);
+        if known || (!keeps && !input.rebuild) {
             return Ok(());
         }
-        let text = format!("Deletes of `{}`, so that a late older row does not come back", self.table.name);
-        let mut tombstones = Beside::open(&self.context.lake, self.table.name.tombstones(), text).await?;
         if input.rebuild {
             tombstones.replace_columns_unless_shared(&self.context.scope)?;
         }

@@ -49,12 +49,13 @@ pub struct Committed {
 }
 
 impl Snapshot {
-    /// Creates an empty table at version 0, or opens it when another writer was first.
+    /// Creates an empty table at version 0.
     ///
     /// `stats_columns` are the columns the log keeps minima and maxima of: they are values of rows, so leave out what is personal.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] when the store refuses, [`ErrorKind::Internal`] when a column's type has no Delta form.
+    /// [`ErrorKind::Conflict`] when another writer was first: open the table and decide anew. [`ErrorKind::Storage`] when the store
+    /// refuses, [`ErrorKind::Internal`] when a column's type has no Delta form.
     pub async fn create(
         root: &Root,
         name: &TableName,
@@ -89,8 +90,11 @@ impl Snapshot {
         }
         match create.await {
             Ok(delta) => Self::new(name.clone(), delta),
+            // The other writer may have gone on to commit rows: what was read before is out of date.
             Err(error) => match Self::open(root, name, At::Latest).await? {
-                Some(existing) => Ok(existing),
+                Some(_) => {
+                    Err(Error::new(ErrorKind::Conflict, format!("another writer created `{name}` first")).with_source(error))
+                }
                 None => Err(delta_error(&format!("cannot create `{name}`"), error)),
             },
         }

@@ -17,6 +17,7 @@ use object_store::ObjectStore;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
+use crate::contained::contained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::commit::delta_error;
 use crate::table::snapshot::Snapshot;
@@ -159,7 +160,11 @@ impl TableWriter {
             self.open = Some(self.config_writer());
         }
         let Some(writer) = &mut self.open else { return Ok(()) };
-        writer.write(batch).await.map_err(|e| delta_error("cannot write rows", e))
+        // The library panics when it cleans up after a write that failed, as on a full disk.
+        match contained(writer.write(batch)).await {
+            Ok(written) => written.map_err(|e| delta_error("cannot write rows", e)),
+            Err(_) => Err(no_room()),
+        }
     }
 
     /// Finishes all files and returns their add actions.
@@ -207,10 +212,16 @@ impl TableWriter {
     async fn finish_open(&mut self) -> Result<()> {
         self.partitions.clear();
         if let Some(writer) = self.open.take() {
-            self.finished.extend(writer.close().await.map_err(|e| delta_error("cannot finish a file", e))?);
+            let closed = contained(writer.close()).await.map_err(|_| no_room())?;
+            self.finished.extend(closed.map_err(|e| delta_error("cannot finish a file", e))?);
         }
         Ok(())
     }
+}
+
+fn no_room() -> Error {
+    Error::new(ErrorKind::Storage, "a file of the table cannot be written")
+        .with_hint("see that the disk has room and may be written to; nothing was committed, and a rerun goes on from here")
 }
 
 /// The rows of `batches` in one batch for each workspace, in the order they came.
