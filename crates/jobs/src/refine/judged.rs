@@ -18,7 +18,6 @@ use lake::merge::{ARRIVAL_COLUMN, DELETE_COLUMN, Sequence};
 use lake::table::{Snapshot, conform};
 use lake::verdict::{Judge, Tally};
 use lake::{Error, ErrorKind, Result, query_error};
-
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -29,19 +28,28 @@ use crate::refine::input::Input;
 
 /// The input of a Silver table being read, judged and parted.
 pub(super) struct JudgedRows {
-    context: JobContext,
     plan: Arc<dyn ExecutionPlan>,
     judges: Vec<Judge>,
+    shared: Shared,
+    writing: JoinHandle<Result<Beside>>,
+}
+
+/// What every partition works with.
+#[derive(Clone)]
+struct Shared {
+    context: JobContext,
+    /// Of the rows that pass.
     schema: SchemaRef,
+    /// Of the rows to judge.
     source_schema: SchemaRef,
     table: String,
+    /// For each input file, whether the quarantine has its rows already.
     quarantined_before: Arc<Vec<bool>>,
     /// Bytes and rows of the input as it is stored: rows tell how many of the bytes are done.
     stored: (u64, u64),
     tally: Arc<Mutex<Tally>>,
-    /// Every partition has a copy; the task ends when all are gone.
+    /// The task that writes the quarantine ends when every copy is gone.
     quarantine: mpsc::Sender<RecordBatch>,
-    writing: JoinHandle<Result<Beside>>,
 }
 
 /// Batches of quarantined rows that wait for the task that writes them.
@@ -70,10 +78,8 @@ impl JudgedRows {
         };
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
         let writing = tokio::spawn(write_quarantine(quarantine, receiver, job.quarantine_columns()));
-        Ok(Self {
+        let shared = Shared {
             context: job.context.clone(),
-            plan,
-            judges,
             schema,
             source_schema: job.rules.source_schema.clone(),
             table: job.name().to_string(),
@@ -81,44 +87,37 @@ impl JudgedRows {
             stored: (input.files.iter().map(|f| f.size).sum(), input.files.iter().filter_map(|f| f.rows).sum()),
             tally: Arc::default(),
             quarantine: sender,
-            writing,
-        })
+        };
+        Ok(Self { plan, judges, shared, writing })
     }
 
     /// The rows that pass, as a frame that reads the input once.
     pub(super) fn passed(&self) -> Result<DataFrame> {
-        let partitions = self.judges.iter().enumerate().map(|(index, _)| self.partition(index)).collect();
-        let table =
-            StreamingTable::try_new(self.schema.clone(), partitions).map_err(|e| query_error("cannot read the input", e))?;
-        let session = self.context.lake.engine().session();
-        session.read_table(Arc::new(table)).map_err(|e| query_error("cannot read the input", e))
+        let fail = |e| query_error("cannot read the input", e);
+        let partitions = self.judges.iter().enumerate().map(|(index, judge)| self.partition(index, judge)).collect();
+        let table = StreamingTable::try_new(self.shared.schema.clone(), partitions).map_err(fail)?;
+        self.shared.context.lake.engine().session().read_table(Arc::new(table)).map_err(fail)
     }
 
-    fn partition(&self, index: usize) -> Arc<dyn PartitionStream> {
-        // Each partition counts on its own judge; the judges share nothing but their rules.
+    /// Each partition counts on its own judge; the judges share nothing but their rules.
+    fn partition(&self, index: usize, judge: &Judge) -> Arc<dyn PartitionStream> {
         Arc::new(Partition {
             plan: self.plan.clone(),
             index,
-            judge: Mutex::new(self.judges.get(index).map(Judge::again)),
-            schema: self.schema.clone(),
-            source_schema: self.source_schema.clone(),
-            table: self.table.clone(),
-            context: self.context.clone(),
-            quarantined_before: self.quarantined_before.clone(),
-            stored: self.stored,
-            tally: self.tally.clone(),
-            quarantine: self.quarantine.clone(),
+            judge: Mutex::new(Some(judge.again())),
+            shared: self.shared.clone(),
         })
     }
 
     /// What was counted, and the quarantine with its rows written, after the frame was read to its end.
     pub(super) async fn finish(self) -> Result<(Tally, Beside)> {
-        drop(self.quarantine);
+        let Shared { tally, quarantine, .. } = self.shared;
+        drop(quarantine);
         let quarantine = self
             .writing
             .await
             .map_err(|e| Error::new(ErrorKind::Internal, "the quarantine was not written").with_source(e))??;
-        let tally = std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+        let tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((tally, quarantine))
     }
 }
@@ -141,31 +140,23 @@ struct Partition {
     plan: Arc<dyn ExecutionPlan>,
     index: usize,
     judge: Mutex<Option<Judge>>,
-    schema: SchemaRef,
-    source_schema: SchemaRef,
-    table: String,
-    context: JobContext,
-    quarantined_before: Arc<Vec<bool>>,
-    /// Bytes and rows of the input as it is stored: rows tell how many of the bytes are done.
-    stored: (u64, u64),
-    tally: Arc<Mutex<Tally>>,
-    quarantine: mpsc::Sender<RecordBatch>,
+    shared: Shared,
 }
 
 impl fmt::Debug for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Partition({} of {})", self.index, self.table)
+        write!(f, "Partition({} of {})", self.index, self.shared.table)
     }
 }
 
 impl PartitionStream for Partition {
     fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.shared.schema
     }
 
     fn execute(&self, task: Arc<TaskContext>) -> SendableRecordBatchStream {
         let started = self.start(&task);
-        let schema = self.schema.clone();
+        let schema = self.shared.schema.clone();
         let stream = futures::stream::once(async move { started }).flat_map(|started| match started {
             Ok(stream) => stream.boxed(),
             Err(error) => futures::stream::once(async move { Err(external(error)) }).boxed(),
@@ -183,18 +174,7 @@ impl Partition {
         let judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner).take();
         let judge = judge.ok_or_else(|| Error::new(ErrorKind::Internal, "the input of a table was read twice"))?;
         let input = self.plan.execute(self.index, task.clone()).map_err(|e| query_error("cannot read the input", e))?;
-        let worker = Worker {
-            judge,
-            arrived: 0,
-            schema: self.schema.clone(),
-            source_schema: self.source_schema.clone(),
-            table: self.table.clone(),
-            context: self.context.clone(),
-            quarantined_before: self.quarantined_before.clone(),
-            stored: self.stored,
-            tally: self.tally.clone(),
-            quarantine: self.quarantine.clone(),
-        };
+        let worker = Worker { judge, arrived: 0, shared: self.shared.clone() };
         Ok(futures::stream::unfold((input, worker), |(mut input, mut worker)| async move {
             let next = input.next().await?;
             let judged = match next {
@@ -209,39 +189,35 @@ impl Partition {
 struct Worker {
     judge: Judge,
     arrived: u64,
-    schema: SchemaRef,
-    source_schema: SchemaRef,
-    table: String,
-    context: JobContext,
-    quarantined_before: Arc<Vec<bool>>,
-    /// Bytes and rows of the input as it is stored: rows tell how many of the bytes are done.
-    stored: (u64, u64),
-    tally: Arc<Mutex<Tally>>,
-    quarantine: mpsc::Sender<RecordBatch>,
+    shared: Shared,
 }
 
 impl Worker {
     async fn judge(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        self.context.check_cancelled()?;
+        self.shared.context.check_cancelled()?;
         let rows = batch.num_rows() as u64;
-        self.context.observer.advanced(&self.table, rows, rows.saturating_mul(self.stored.0) / self.stored.1.max(1));
+        self.shared.context.observer.advanced(
+            &self.shared.table,
+            rows,
+            rows.saturating_mul(self.shared.stored.0) / self.shared.stored.1.max(1),
+        );
         let source = conform(batch, &self.judged_schema())?;
         let judged = self.judge.judge(&source)?;
         if let Some(rows) = judged.quarantined {
             let fresh = self.not_quarantined_before(&rows)?;
             if fresh.num_rows() > 0 {
                 // A task that is gone has failed; its error comes out when it is joined.
-                let _ = self.quarantine.send(fresh).await;
+                let _ = self.shared.quarantine.send(fresh).await;
             }
         }
         let arrival = self.arrival(&judged.passed);
-        conform(&arrival?, &self.schema)
+        conform(&arrival?, &self.shared.schema)
     }
 
     /// The input's columns and the number of each row's file.
     fn judged_schema(&self) -> SchemaRef {
         let number = Arc::new(arrow::datatypes::Field::new(Snapshot::file_column(), arrow::datatypes::DataType::UInt32, false));
-        Arc::new(Schema::new(self.source_schema.fields().iter().cloned().chain([number]).collect::<Vec<_>>()))
+        Arc::new(Schema::new(self.shared.source_schema.fields().iter().cloned().chain([number]).collect::<Vec<_>>()))
     }
 
     fn not_quarantined_before(&self, rows: &RecordBatch) -> Result<RecordBatch> {
@@ -249,13 +225,13 @@ impl Worker {
         let Some(files) = rows.column_by_name(Snapshot::file_column()).and_then(|c| c.as_primitive_opt::<UInt32Type>()) else {
             return Ok(rows.clone());
         };
-        let before = |file: u32| self.quarantined_before.get(file as usize).copied().unwrap_or(false);
+        let before = |file: u32| self.shared.quarantined_before.get(file as usize).copied().unwrap_or(false);
         let fresh: BooleanArray = files.values().iter().map(|f| Some(!before(*f))).collect();
         filter_record_batch(rows, &fresh).map_err(internal)
     }
 
     fn arrival(&mut self, passed: &RecordBatch) -> Result<RecordBatch> {
-        if self.schema.field_with_name(ARRIVAL_COLUMN).is_err() {
+        if self.shared.schema.field_with_name(ARRIVAL_COLUMN).is_err() {
             return Ok(passed.clone());
         }
         let numbers = UInt64Array::from_iter_values(self.arrived..self.arrived + passed.num_rows() as u64);
@@ -270,7 +246,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(self.judge.tally());
+        self.shared.tally.lock().unwrap_or_else(PoisonError::into_inner).add(self.judge.tally());
     }
 }
 
