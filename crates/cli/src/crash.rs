@@ -13,7 +13,7 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 /// Replaces Rust's message by ours.
 pub(crate) fn install() {
     panic::set_hook(Box::new(|info| {
-        if lake::is_contained() {
+        if lake::is_contained() || info.location().is_some_and(|l| is_cleanup(l.file())) {
             return;
         }
         // One report is enough: what follows is mostly a consequence.
@@ -21,6 +21,12 @@ pub(crate) fn install() {
             let _ = std::io::stderr().write_all(report(&place(info), &Backtrace::capture()).as_bytes());
         }
     }));
+}
+
+/// Whether `file` is where the storage library panics in a task of its own, when it gives up an upload that has failed already, as on a full disk. The
+/// failure itself reaches the job as an error.
+fn is_cleanup(file: &str) -> bool {
+    file.contains("object_store") && file.ends_with("buffered.rs")
 }
 
 /// Runs the program to its end. A panic in any thread makes it fail, whatever became of the rest.
