@@ -64,7 +64,7 @@ impl Job<'_> {
         report.rows_written = writer.rows();
         let adds = writer.finish().await?;
         report.files_written = adds.len() as u64;
-        report.bytes_written = adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum();
+        report.bytes_written = lake::table::bytes_of(&adds);
         let schema_change = (schema.fields() != without_workspace(state.gold.schema()).fields())
             .then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: Some(stats_columns(&schema)) });
         let change = Change { adds, removes, transactions: self.transactions(&state), schema: schema_change };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use lake::pipeline::TableName;
+pub use lake::table::without_workspace;
 use lake::{Error, ErrorKind, Result};
 
 use crate::ingest::format::merge_schemas;
@@ -56,12 +57,6 @@ pub fn widened(table: &TableName, old: &SchemaRef, new: &SchemaRef) -> Result<Sc
         }
     }
     Ok(Arc::new(extended(old, new)))
-}
-
-/// The columns of a table without the one it is partitioned by.
-pub fn without_workspace(schema: &SchemaRef) -> SchemaRef {
-    let fields: Vec<_> = schema.fields().iter().filter(|f| f.name() != lake::WORKSPACE_COLUMN).cloned().collect();
-    Arc::new(Schema::new(fields))
 }
 
 /// `old` with the columns of `new` that it lacks, and with the fields that objects have gained; columns are the same when their names are.

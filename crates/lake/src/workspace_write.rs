@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema};
 use deltalake::kernel::Transaction;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{ARRIVAL_COLUMN, DELETE_COLUMN, MergeSpec, Sequence, merge};
 use crate::pipeline::TableName;
 use crate::report::Strategy;
-use crate::table::{At, Change, Snapshot, TableWriter, WriterOptions, conform, with_workspace};
+use crate::table::{At, Change, Snapshot, TableWriter, WriterOptions, conform, with_workspace, without_workspace};
 use crate::verdict::delta_type;
 use crate::workspace::Workspace;
 use crate::workspace_id::WORKSPACE_COLUMN;
@@ -185,10 +185,6 @@ impl Workspace {
             }
         }
     }
-}
-
-fn without_workspace(schema: &SchemaRef) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).cloned().collect::<Vec<_>>()))
 }
 
 /// The rows as candidates that delete nothing, in the order they were given.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use deltalake::kernel::{Add, Transaction};
-use lake::pipeline::TableName;
+use lake::pipeline::{ORIGIN_COLUMNS, TableName};
 use lake::report::{Strategy, TableReport, TableStatus};
 use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, with_workspace};
 use lake::verdict::REASON_COLUMN;
@@ -18,9 +18,6 @@ use crate::context::JobContext;
 use crate::ingest::assign::{Assigned, Assigner, WorkspaceFrom};
 use crate::ingest::format::{self, BatchReader, RawBatch, ReadOptions, merge_schemas, settle};
 use crate::ingest::source::{SourceFile, SourceStore};
-
-/// The columns that say where a row comes from, and what of it did not fit.
-pub const ORIGIN_COLUMNS: [&str; 5] = ["_source", "_source_row", "_ingested_at", "_run_id", "_rescued"];
 
 /// The column of a Bronze quarantine with the workspace as it was delivered.
 pub const DELIVERED_WORKSPACE: &str = "_delivered_workspace";
@@ -146,7 +143,7 @@ impl<'a> Job<'a> {
             report.quarantine_reasons.insert(crate::ingest::assign::NO_WORKSPACE.to_string(), loaded.quarantined);
         }
         report.files_written = loaded.adds.len() as u64;
-        report.bytes_written = loaded.adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum();
+        report.bytes_written = lake::table::bytes_of(&loaded.adds);
         report.version_to = Some(self.commit(loaded, &pending).await?);
         report.status = TableStatus::Written;
         report.strategy = Some(Strategy::Append);

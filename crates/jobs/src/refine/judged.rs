@@ -62,7 +62,7 @@ impl JudgedRows {
         let fail = |e| query_error(&format!("cannot read `{}`", job.table.input), e);
         let session = if by_arrival { engine.single_threaded().session() } else { engine.session() };
         let files = input.files.clone();
-        let provider = if by_arrival { job.bronze.scan_files_in_order(files) } else { job.bronze.scan_files_numbered(files) };
+        let provider = job.bronze.scan_files_numbered(files);
         let mut frame = session.read_table(provider).map_err(fail)?;
         if by_arrival {
             // The order of files says nothing after a compaction; the origin of each row does.

@@ -120,7 +120,7 @@ impl<'a> Job<'a> {
         let removes = if input.rebuild { paths(&self.silver, &self.context.scope)? } else { HashSet::new() };
         let written = writer.rows();
         let adds = writer.finish().await?;
-        let bytes = adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum();
+        let bytes = lake::table::bytes_of(&adds);
         let strategy = Some(if input.rebuild { Strategy::Replace } else { Strategy::Append });
         Ok(MergeOutcome { adds, removes, written, bytes, strategy, ..Default::default() })
     }

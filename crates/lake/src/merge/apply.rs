@@ -235,7 +235,7 @@ impl Merge<'_> {
         }
         outcome.written = writer.rows() - before;
         outcome.adds = writer.finish().await?;
-        outcome.bytes = outcome.adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum();
+        outcome.bytes = crate::table::bytes_of(&outcome.adds);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! One commit of one table: files in, files out, progress, and a schema change, all or nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use arrow::datatypes::Schema;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -200,14 +200,9 @@ fn root_cause(error: &DeltaTableError) -> String {
     cause.to_string()
 }
 
-/// Groups what a commit adds by workspace, for the report and for checks before the commit.
-pub fn bytes_by_workspace(adds: &[Add]) -> HashMap<Option<String>, u64> {
-    let mut bytes = HashMap::new();
-    for add in adds {
-        let workspace = add.partition_values.get(WORKSPACE_COLUMN).cloned().flatten();
-        *bytes.entry(workspace).or_default() += u64::try_from(add.size).unwrap_or_default();
-    }
-    bytes
+/// The bytes of the files that a commit adds.
+pub fn bytes_of(adds: &[Add]) -> u64 {
+    adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum()
 }
 
 /// For operations of Delta that hand back a table.

@@ -9,10 +9,10 @@ mod scan;
 mod snapshot;
 mod write;
 
-pub use commit::{Change, Committed, SchemaChange, bytes_by_workspace};
+pub use commit::{Change, Committed, SchemaChange, bytes_of};
 pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};
 pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumReport};
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use snapshot::{DataFile, Snapshot};
-pub use write::{TableWriter, WriterOptions, conform, with_workspace};
+pub use write::{TableWriter, WriterOptions, conform, with_workspace, without_workspace};

@@ -33,7 +33,6 @@ pub(crate) struct FileScan {
     store_url: String,
     files: Vec<DataFile>,
     file_column: bool,
-    in_order: bool,
 }
 
 impl std::fmt::Debug for FileScan {
@@ -46,7 +45,7 @@ impl FileScan {
     /// `schema` has the workspace column last; `store` is rooted at the table's folder, `root`.
     pub(crate) fn new(schema: SchemaRef, store: Arc<dyn ObjectStore>, root: &Url, files: Vec<DataFile>) -> Self {
         let store_url = format!("lake://{:016x}/", fingerprint([root.as_str()]));
-        Self { schema, store, store_url, files, file_column: false, in_order: false }
+        Self { schema, store, store_url, files, file_column: false }
     }
 
     /// Adds [`FILE_COLUMN`].
@@ -54,12 +53,6 @@ impl FileScan {
         let extra = Arc::new(Field::new(FILE_COLUMN, DataType::UInt32, false));
         self.schema = Arc::new(Schema::new(self.schema.fields().iter().cloned().chain([extra]).collect::<Vec<_>>()));
         self.file_column = true;
-        self
-    }
-
-    /// Reads the files one after the other, in the order given.
-    pub(crate) fn in_order(mut self) -> Self {
-        self.in_order = true;
         self
     }
 
@@ -89,9 +82,6 @@ impl FileScan {
 
     /// The files in `count` groups of about equal bytes.
     fn groups(&self, count: usize) -> Vec<FileGroup> {
-        if self.in_order {
-            return vec![FileGroup::new(self.files.iter().enumerate().map(|(i, f)| self.partitioned_file(i, f)).collect())];
-        }
         let mut order: Vec<usize> = (0..self.files.len()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(self.files[*i].size));
         let mut groups = vec![(0u64, Vec::new()); count.clamp(1, self.files.len().max(1))];

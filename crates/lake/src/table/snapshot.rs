@@ -169,11 +169,6 @@ impl Snapshot {
         Arc::new(self.scan(files).with_file_column())
     }
 
-    /// As [`Snapshot::scan_files_numbered`], one row after the other in the order of `files`.
-    pub fn scan_files_in_order(&self, files: Vec<DataFile>) -> Arc<dyn TableProvider> {
-        Arc::new(self.scan(files).with_file_column().in_order())
-    }
-
     /// The name of the column that [`Snapshot::scan_files_numbered`] adds.
     pub fn file_column() -> &'static str {
         FILE_COLUMN

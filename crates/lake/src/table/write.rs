@@ -261,3 +261,8 @@ pub fn with_workspace(schema: &Schema) -> SchemaRef {
     let workspace = Arc::new(arrow::datatypes::Field::new(WORKSPACE_COLUMN, arrow::datatypes::DataType::Utf8, true));
     Arc::new(Schema::new(rows.chain([workspace]).collect::<Vec<_>>()))
 }
+
+/// `schema` without the partition column.
+pub fn without_workspace(schema: &SchemaRef) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).cloned().collect::<Vec<_>>()))
+}
