@@ -22,7 +22,7 @@ use crate::schema::without_workspace;
 /// Those of the query and of storage; the table is then as it was.
 pub async fn aggregate(context: &JobContext, table: &CompiledGold, description: Option<&str>) -> Result<TableReport> {
     let job = Job { context, table, description };
-    context.until_committed(|| job.run()).await
+    context.until_committed(&table.name, || job.run()).await
 }
 
 struct Job<'a> {
@@ -67,11 +67,13 @@ impl Job<'_> {
         report.bytes_written = lake::table::bytes_of(&adds);
         let schema_change = (schema.fields() != without_workspace(state.gold.schema()).fields())
             .then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: Some(stats_columns(&schema)) });
-        let change = Change { adds, removes, transactions: self.transactions(&state), schema: schema_change };
+        let basis = self.context.scope.basis();
+        let change = Change { adds, removes, transactions: self.transactions(&state), schema: schema_change, basis };
         let committed = state.gold.commit(change, Strategy::Replace, &self.context.run_id).await?;
         report.status = TableStatus::Written;
         report.strategy = Some(Strategy::Replace);
         report.version_to = Some(committed.version);
+        report.commits_resent = committed.resent;
         Ok(report)
     }
 

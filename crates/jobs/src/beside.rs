@@ -7,7 +7,9 @@ use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Transaction;
 use lake::pipeline::TableName;
 use lake::report::Strategy;
-use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, conform, with_workspace};
+use lake::table::{
+    At, Basis, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, conform, with_workspace,
+};
 use lake::{Lake, Result};
 
 use crate::schema::{widened, without_workspace};
@@ -101,6 +103,8 @@ impl Beside {
         let schema =
             (schema.fields() != old.fields()).then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: None });
         let strategy = if removes.is_empty() { Strategy::Append } else { Strategy::Replace };
-        table.commit(Change { adds, removes, transactions: advance(&progress), schema }, strategy, run_id).await.map(|_| ())
+        let basis = if removes.is_empty() { Basis::Nothing } else { Basis::Table };
+        let change = Change { adds, removes, transactions: advance(&progress), schema, basis };
+        table.commit(change, strategy, run_id).await.map(|_| ())
     }
 }

@@ -3,15 +3,20 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use lake::table::Scope;
+use lake::pipeline::TableName;
+use lake::report::TableReport;
+use lake::table::{Scope, Turns};
 use lake::{Error, ErrorKind, Lake, Result};
 use tokio_util::sync::CancellationToken;
 
-/// How often a job starts anew when other writers keep committing first.
-const ATTEMPTS: u32 = 20;
+/// For how long a job starts anew when other writers keep committing first.
+const KEEP_TRYING: Duration = Duration::from_secs(15 * 60);
+
+/// After so many attempts a writer asks for a turn.
+const PATIENT_ATTEMPTS: u32 = 3;
 
 /// Told about progress while a run goes on. Calls come from several threads and must not block.
 pub trait Observer: Send + Sync + fmt::Debug {
@@ -61,27 +66,39 @@ impl JobContext {
         if self.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
     }
 
-    /// Runs `work` again, from its reading on, as long as another writer commits first.
+    /// Runs `work`, which commits to `table`, again from its reading on as long as another writer commits first. One that was overtaken again and
+    /// again asks for a turn.
     ///
     /// # Errors
     /// Those of `work`; [`ErrorKind::Conflict`] when it never came first.
-    pub async fn until_committed<T, F: Future<Output = Result<T>>>(&self, mut work: impl FnMut() -> F) -> Result<T> {
-        let mut attempt = 0;
-        loop {
+    pub async fn until_committed<F: Future<Output = Result<TableReport>>>(
+        &self,
+        table: &TableName,
+        mut work: impl FnMut() -> F,
+    ) -> Result<TableReport> {
+        let mut turns = Turns::of(&self.lake, table)?;
+        let started = Instant::now();
+        for attempt in 1.. {
             self.check_cancelled()?;
             let done = tokio::select! {
                 () = self.cancel.cancelled() => Err(cancelled()),
-                done = work() => done,
+                done = async { turns.wait().await; work().await } => done,
             };
             match done {
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    tracing::info!(attempt, "another writer committed first, starting again");
+                Err(error) if error.kind() == ErrorKind::Conflict && started.elapsed() < KEEP_TRYING => {
+                    tracing::info!(attempt, %table, "another writer committed first, starting again");
+                    if attempt >= PATIENT_ATTEMPTS {
+                        turns.ask().await;
+                    }
                     tokio::time::sleep(pause(attempt)).await;
                 }
-                other => return other,
+                other => {
+                    turns.finish().await;
+                    return other.map(|report| TableReport { attempts: attempt, ..report });
+                }
             }
         }
+        Err(Error::new(ErrorKind::Conflict, format!("other writers of `{table}` always committed first")))
     }
 }
 
@@ -89,9 +106,8 @@ fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "stopped; every table is as its last commit left it")
 }
 
-/// Between 0 and 2^attempt times 20 ms, at most 2 s, so that writers who met do not meet again.
+/// Up to 2^attempt times 20 ms, at most 2 s, so that writers who met do not meet again.
 fn pause(attempt: u32) -> Duration {
     let most = 20u64.saturating_mul(1 << attempt.min(7)).min(2_000);
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| u64::from(d.subsec_nanos()));
-    Duration::from_millis((nanos ^ (nanos >> 7) ^ u64::from(std::process::id())) % most)
+    Duration::from_millis(rand::random_range(0..most))
 }

@@ -9,15 +9,12 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use crate::engine::{Engine, EngineOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::pipeline::{Layer, TableName};
-use crate::storage::Root;
+use crate::storage::{BOOKKEEPING, Root, explain};
 use crate::table::{At, Snapshot};
 use crate::workspace::Workspace;
 use crate::workspace_id::WorkspaceId;
-
-/// The folder of what is not a table: reports and the stub catalog's records.
-const BOOKKEEPING: &str = "_lake";
 
 /// A lakehouse: tables of many workspaces below one root, and the engine that reads them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,8 +28,8 @@ struct Inner {
     engine: Engine,
 }
 
-/// Settings of a [`Lake`].
-#[derive(Debug, Clone, Default)]
+/// Settings of a [`Lake`]. Holds secrets, so it has no `Debug`.
+#[derive(Clone, Default)]
 pub struct LakeBuilder {
     uri: Option<String>,
     storage: HashMap<String, String>,
@@ -151,6 +148,6 @@ impl Lake {
     }
 
     fn list_error(&self, source: object_store::Error) -> Error {
-        Error::new(ErrorKind::Storage, format!("cannot list `{}`", self.root().url())).with_source(source)
+        explain(&format!("cannot list `{}`", self.root().url()), source)
     }
 }

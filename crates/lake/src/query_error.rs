@@ -30,8 +30,7 @@ pub fn query_error(what: &str, error: DataFusionError) -> Error {
                 .with_hint("a cast or a function failed on a row; `TRY_CAST` gives null instead")
         }
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
-            let message = first_line(&root.strip_backtrace());
-            Error::new(ErrorKind::Storage, format!("{what}: {message}")).with_source(error)
+            crate::storage::explain(what, error)
         }
         _ => {
             let message = first_line(&root.strip_backtrace());

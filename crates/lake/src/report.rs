@@ -105,6 +105,12 @@ pub struct TableReport {
     pub seconds: f64,
     /// Source files read (bronze) or input files read (silver, gold).
     pub files_read: u64,
+    /// How often the work was done: more than once when another writer committed first and what it did mattered.
+    #[serde(default)]
+    pub attempts: u32,
+    /// How often the commit was sent again because another writer committed first and what it did made no difference.
+    #[serde(default)]
+    pub commits_resent: u32,
     /// What each expectation found.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub expectations: BTreeMap<String, ExpectationReport>,
@@ -169,6 +175,8 @@ impl TableReport {
             version_to: None,
             seconds: 0.0,
             files_read: 0,
+            attempts: 0,
+            commits_resent: 0,
             expectations: BTreeMap::new(),
             quarantine_reasons: BTreeMap::new(),
             error: None,

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{ARRIVAL_COLUMN, DELETE_COLUMN, MergeSpec, Sequence, merge};
 use crate::pipeline::TableName;
 use crate::report::Strategy;
-use crate::table::{At, Change, Snapshot, TableWriter, WriterOptions, conform, with_workspace, without_workspace};
+use crate::table::{At, Basis, Change, Snapshot, TableWriter, WriterOptions, conform, with_workspace, without_workspace};
 use crate::verdict::delta_type;
 use crate::workspace::Workspace;
 use crate::workspace_id::WORKSPACE_COLUMN;
@@ -88,7 +88,12 @@ impl Workspace {
         let schema = with_workspace(target.schema());
         let mut writer = TableWriter::new(&target, schema.clone(), WriterOptions::default());
         writer.write(&conform(rows, &schema)?).await?;
-        let change = Change { adds: writer.finish().await?, transactions: self.transaction(once), ..Default::default() };
+        let change = Change {
+            adds: writer.finish().await?,
+            transactions: self.transaction(once),
+            basis: Basis::Nothing,
+            ..Default::default()
+        };
         let version = target.commit(change, Strategy::Append, "sdk").await?.version;
         Ok(Written { version, rows: rows.num_rows() as u64, repeated: false })
     }
@@ -104,7 +109,13 @@ impl Workspace {
             engine.session().read_batch(candidates(rows, &spec)?).map_err(|e| crate::query_error("cannot read the rows", e))?;
         let tombstones = self.lake().snapshot(&name.tombstones(), At::Latest).await?;
         let merged = merge(engine, &spec, &target, tombstones.as_ref(), frame, &self.scope(), false).await?;
-        let change = Change { adds: merged.adds, removes: merged.removes, transactions: self.transaction(once), schema: None };
+        let change = Change {
+            adds: merged.adds,
+            removes: merged.removes,
+            transactions: self.transaction(once),
+            schema: None,
+            basis: Basis::Workspaces([self.id().to_string()].into()),
+        };
         let version = target.commit(change, merged.strategy.unwrap_or(Strategy::Merge), "sdk").await?.version;
         Ok(Written { version, rows: merged.written, repeated: false })
     }

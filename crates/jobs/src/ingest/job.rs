@@ -7,7 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use deltalake::kernel::{Add, Transaction};
 use lake::pipeline::{ORIGIN_COLUMNS, TableName};
 use lake::report::{Strategy, TableReport, TableStatus};
-use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, with_workspace};
+use lake::table::{
+    At, Basis, Change, Committed, Progress, SchemaChange, Scope, Snapshot, TableWriter, WriterOptions, with_workspace,
+};
 use lake::verdict::REASON_COLUMN;
 use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN};
 use tokio::sync::mpsc;
@@ -49,7 +51,7 @@ pub struct Intake {
 /// # Errors
 /// [`ErrorKind::Data`] when a file cannot be read to its end: then no file of this run is taken in. Those of storage.
 pub async fn ingest(context: &JobContext, intake: &Intake) -> Result<TableReport> {
-    context.until_committed(|| async { Job::open(context, intake).await?.run().await }).await
+    context.until_committed(&intake.table, || async { Job::open(context, intake).await?.run().await }).await
 }
 
 /// The columns of a Bronze table with these raw columns, without `workspace_id`.
@@ -144,7 +146,9 @@ impl<'a> Job<'a> {
         }
         report.files_written = loaded.adds.len() as u64;
         report.bytes_written = lake::table::bytes_of(&loaded.adds);
-        report.version_to = Some(self.commit(loaded, &pending).await?);
+        let committed = self.commit(loaded, &pending).await?;
+        report.version_to = Some(committed.version);
+        report.commits_resent = committed.resent;
         report.status = TableStatus::Written;
         report.strategy = Some(Strategy::Append);
         Ok(report)
@@ -251,12 +255,13 @@ impl<'a> Job<'a> {
         Ok((receiver, reading))
     }
 
-    async fn commit(&self, loaded: Loaded, pending: &[Pending<'_>]) -> Result<i64> {
+    async fn commit(&self, loaded: Loaded, pending: &[Pending<'_>]) -> Result<Committed> {
         let old = crate::schema::without_workspace(self.bronze.schema());
         let all = crate::schema::extended(&old, &bronze_schema(&settle(&loaded.raw)));
         let schema = (all.fields() != old.fields()).then_some(SchemaChange { schema: all, stats_columns: None });
-        let change = Change { adds: loaded.adds, removes: HashSet::new(), transactions: self.transactions(pending), schema };
-        Ok(self.bronze.commit(change, Strategy::Append, &self.context.run_id).await?.version)
+        let transactions = self.transactions(pending);
+        let change = Change { adds: loaded.adds, removes: HashSet::new(), transactions, schema, basis: Basis::Nothing };
+        self.bronze.commit(change, Strategy::Append, &self.context.run_id).await
     }
 
     fn transactions(&self, pending: &[Pending<'_>]) -> Vec<Transaction> {

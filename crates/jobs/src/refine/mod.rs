@@ -10,7 +10,8 @@ use lake::merge::{MergeOutcome, MergeSpec, merge};
 use lake::pipeline::{CompiledSilver, TableName};
 use lake::report::{Strategy, TableReport, TableStatus};
 use lake::table::{
-    At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform, with_workspace,
+    At, Change, Committed, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform,
+    with_workspace,
 };
 use lake::verdict::{Judge, RowRules, Tally};
 use lake::{Error, ErrorKind, Result};
@@ -26,7 +27,7 @@ use crate::schema::{stats_columns, widened, without_workspace};
 /// # Errors
 /// Those of storage; [`ErrorKind::Data`] when an expectation that must hold does not. The table is then as it was.
 pub async fn refine(context: &JobContext, table: &CompiledSilver, description: Option<&str>) -> Result<TableReport> {
-    context.until_committed(|| async { Job::open(context, table, description).await?.run().await }).await
+    context.until_committed(&table.name, || async { Job::open(context, table, description).await?.run().await }).await
 }
 
 struct Job<'a> {
@@ -93,7 +94,8 @@ impl<'a> Job<'a> {
         fill(&mut report, &tally, &outcome);
         let committed = self.commit(outcome, &input).await?;
         report.status = TableStatus::Written;
-        report.version_to = Some(committed);
+        report.version_to = Some(committed.version);
+        report.commits_resent = committed.resent;
         Ok(report)
     }
 
@@ -179,7 +181,7 @@ impl<'a> Job<'a> {
         beside.commit(removes, |progress| progress.advance(&self.context.scope, &marks), &self.context.run_id).await
     }
 
-    async fn commit(&self, outcome: MergeOutcome, input: &Input) -> Result<i64> {
+    async fn commit(&self, outcome: MergeOutcome, input: &Input) -> Result<Committed> {
         let old = without_workspace(self.silver.schema());
         let others = self.silver.files(&Scope::Feed)?.into_iter().any(|f| !self.context.scope.holds(f.workspace.as_deref()));
         let schema = if others { widened(&self.table.name, &old, &self.table_schema)? } else { self.table_schema.clone() };
@@ -189,8 +191,9 @@ impl<'a> Job<'a> {
         });
         let transactions = self.progress.advance(&self.context.scope, &self.marks(input));
         let strategy = outcome.strategy.unwrap_or(Strategy::Append);
-        let change = Change { adds: outcome.adds, removes: outcome.removes, transactions, schema };
-        Ok(self.silver.commit(change, strategy, &self.context.run_id).await?.version)
+        let basis = self.context.scope.basis();
+        let change = Change { adds: outcome.adds, removes: outcome.removes, transactions, schema, basis };
+        self.silver.commit(change, strategy, &self.context.run_id).await
     }
 
     fn marks(&self, input: &Input) -> Watermarks {

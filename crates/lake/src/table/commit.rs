@@ -1,6 +1,7 @@
 //! One commit of one table: files in, files out, progress, and a schema change, all or nothing.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::Schema;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -13,8 +14,9 @@ use object_store::path::Path;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::TableName;
 use crate::report::Strategy;
-use crate::storage::Root;
+use crate::storage::{Root, explain};
 use crate::table::history::At;
+use crate::table::rebase::{Basis, overtaking};
 use crate::table::snapshot::{Snapshot, folder};
 use crate::table::write::with_workspace;
 use crate::workspace_id::WORKSPACE_COLUMN;
@@ -30,6 +32,8 @@ pub struct Change {
     pub transactions: Vec<Transaction>,
     /// New columns, when the schema changes with this commit.
     pub schema: Option<SchemaChange>,
+    /// The rows it was computed from: commits of others that leave those alone do not mean to compute anew.
+    pub basis: Basis,
 }
 
 /// A new schema for a table.
@@ -46,7 +50,12 @@ pub struct SchemaChange {
 pub struct Committed {
     /// The new version.
     pub version: i64,
+    /// How often it was sent again after another writer's.
+    pub resent: u32,
 }
+
+/// For how long a commit is sent again after those of others.
+const RESEND_FOR: Duration = Duration::from_secs(120);
 
 impl Snapshot {
     /// Creates an empty table at version 0.
@@ -70,8 +79,9 @@ impl Snapshot {
             })?;
         }
         let fields = kernel_schema(&with_workspace(schema))?;
-        let table = deltalake::DeltaTableBuilder::from_url(url)
-            .and_then(|b| b.with_storage_options(root.options().clone()).build())
+        let bucket = root.bucket()?;
+        let table = deltalake::DeltaTableBuilder::from_url(url.clone())
+            .and_then(|b| b.with_storage_backend(bucket, url).build())
             .map_err(|e| delta_error(&format!("cannot create `{name}`"), e))?;
         let mut create = table
             .create()
@@ -100,39 +110,75 @@ impl Snapshot {
         }
     }
 
-    /// Commits `change` on exactly this snapshot. The log keeps `run_id` beside it.
+    /// Commits `change`: on this snapshot, or on a later one when the commits in between leave its basis and its progress alone. The log keeps
+    /// `run_id` beside it.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another commit came first: open the table again, check its progress, and decide anew.
+    /// [`ErrorKind::Conflict`] when another commit came first that matters: open the table again, check its progress, and decide anew.
     pub async fn commit(&self, change: Change, strategy: Strategy, run_id: &str) -> Result<Committed> {
         let mark = uuid::Uuid::now_v7().to_string();
-        let mut actions: Vec<Action> = change.adds.into_iter().map(Action::Add).collect();
-        actions.extend(self.removals(&change.removes)?);
-        if let Some(schema) = change.schema {
-            actions.push(Action::Metadata(self.metadata_with(&schema)?));
+        let (mut base, mut resent, started) = (self.clone(), 0, Instant::now());
+        loop {
+            let error = match base.send(&change, strategy, run_id, &mark).await {
+                Ok(version) => return Ok(Committed { version, resent }),
+                Err(error) => error,
+            };
+            let newer = match base.reloaded().await {
+                Ok(newer) => newer,
+                // Whether the commit was made cannot be known now; a rerun finds out.
+                Err(_) => return Err(error),
+            };
+            let Some(others) = overtaking(base.delta().log_store().as_ref(), base.version(), newer.version()).await? else {
+                return Err(error);
+            };
+            // An error can hide a commit that was made, when the answer of the store was lost or the clean-up after it failed.
+            if let Some(own) = others.iter().position(|c| c.mark.as_ref() == Some(&mark)) {
+                return Ok(Committed { version: base.version() + 1 + i64::try_from(own).unwrap_or_default(), resent });
+            }
+            let harmless = change.schema.is_none() && others.iter().all(|c| c.leaves(&change.basis, &change.transactions));
+            if error.kind() != ErrorKind::Conflict || others.is_empty() || !harmless || started.elapsed() > RESEND_FOR {
+                return Err(error);
+            }
+            base = newer;
+            resent += 1;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(0..10 << resent.min(5)))).await;
+        }
+    }
+
+    /// Sends a commit that follows exactly this snapshot; gives its version.
+    async fn send(&self, change: &Change, strategy: Strategy, run_id: &str, mark: &str) -> Result<i64> {
+        let mut actions: Vec<Action> = change.adds.iter().cloned().map(Action::Add).collect();
+        let removals = self.removals(&change.removes)?;
+        if removals.len() != change.removes.len() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("files of `{}` are gone: another writer committed first", self.name()),
+            ));
+        }
+        actions.extend(removals);
+        if let Some(schema) = &change.schema {
+            actions.push(Action::Metadata(self.metadata_with(schema)?));
         }
         let properties = CommitProperties::default()
-            .with_application_transactions(change.transactions)
+            .with_application_transactions(change.transactions.clone())
             .with_max_retries(0)
-            .with_metadata([("lake.run_id".to_string(), run_id.into()), ("lake.commit".to_string(), mark.as_str().into())]);
+            .with_metadata([("lake.run_id".to_string(), run_id.into()), ("lake.commit".to_string(), mark.into())]);
         let state = self.delta().snapshot().map_err(|e| delta_error("cannot read the table", e))?;
         let done = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(state.snapshot() as &dyn TableReference), self.delta().log_store(), operation(strategy))
             .await;
         match done {
-            Ok(committed) => Ok(Committed { version: i64::try_from(committed.version()).unwrap_or_default() }),
-            Err(_) if self.next_commit_has(&mark).await => Ok(Committed { version: self.version() + 1 }),
+            Ok(committed) => Ok(i64::try_from(committed.version()).unwrap_or_default()),
             Err(error) => Err(delta_error(&format!("cannot commit to `{}`", self.name()), error)),
         }
     }
 
-    /// Whether the commit that follows this snapshot is the one marked so: an error can hide a commit that was made, when the answer of the
-    /// store was lost or the clean-up after it failed.
-    async fn next_commit_has(&self, mark: &str) -> bool {
-        let next = u64::try_from(self.version() + 1).unwrap_or_default();
-        let entry = self.delta().log_store().read_commit_entry(next).await.ok().flatten();
-        entry.is_some_and(|bytes| bytes.windows(mark.len()).any(|w| w == mark.as_bytes()))
+    /// This table as it is now.
+    async fn reloaded(&self) -> Result<Self> {
+        let mut delta = self.delta().clone();
+        delta.update_state().await.map_err(|e| delta_error(&format!("cannot open `{}`", self.name()), e))?;
+        Self::new(self.name().clone(), delta)
     }
 
     fn metadata_with(&self, change: &SchemaChange) -> Result<deltalake::kernel::Metadata> {
@@ -183,21 +229,10 @@ pub(crate) fn delta_error(what: &str, error: DeltaTableError) -> Error {
         }
         _ => ErrorKind::Storage,
     };
-    let message = if kind == ErrorKind::Conflict {
-        format!("{what}: another writer committed first")
-    } else {
-        format!("{what}: {}", root_cause(&error))
-    };
-    Error::new(kind, message).with_source(error)
-}
-
-/// The innermost message of an error chain, which names the file or the system's refusal.
-fn root_cause(error: &DeltaTableError) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+    if kind == ErrorKind::Conflict {
+        return Error::new(kind, format!("{what}: another writer committed first")).with_source(error);
     }
-    cause.to_string()
+    explain(what, error)
 }
 
 /// The bytes of the files that a commit adds.

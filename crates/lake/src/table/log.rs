@@ -198,5 +198,5 @@ fn checkpoint_error(source: impl Into<Box<dyn std::error::Error + Send + Sync>>)
 }
 
 fn store_error(source: object_store::Error) -> Error {
-    Error::new(ErrorKind::Storage, "cannot read the table's log").with_source(source)
+    crate::storage::explain("cannot read the table's log", source)
 }

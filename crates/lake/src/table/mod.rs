@@ -5,8 +5,10 @@ mod history;
 mod log;
 mod maintain;
 mod progress;
+mod rebase;
 mod scan;
 mod snapshot;
+mod turn;
 mod write;
 
 pub use commit::{Change, Committed, SchemaChange, bytes_of};
@@ -14,5 +16,7 @@ pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};
 pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumReport};
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
+pub use rebase::Basis;
 pub use snapshot::{DataFile, Snapshot};
+pub use turn::Turns;
 pub use write::{TableWriter, WriterOptions, conform, with_workspace, without_workspace};

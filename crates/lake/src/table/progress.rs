@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use deltalake::kernel::Transaction;
 use sha2::{Digest, Sha256};
 
+use crate::table::rebase::Basis;
 use crate::workspace_id::WorkspaceId;
 
 /// The transaction under which a table keeps the fingerprint of its definition.
@@ -20,6 +21,14 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The rows that a change to the rows in scope is computed from.
+    pub fn basis(&self) -> Basis {
+        match self {
+            Scope::Workspace(own) => Basis::Workspaces([own.to_string()].into()),
+            Scope::Feed => Basis::Table,
+        }
+    }
+
     /// Whether rows of the partition `workspace` are in scope. Rows that have no workspace are in nobody's.
     pub fn holds(&self, workspace: Option<&str>) -> bool {
         match (self, workspace) {

@@ -59,7 +59,7 @@ impl Snapshot {
         }
         let builder = deltalake::DeltaTableBuilder::from_url(url)
             .map_err(|e| delta_error(&format!("cannot open `{name}`"), e))?
-            .with_storage_options(root.options().clone());
+            .with_storage_backend(root.bucket()?, root.join(&folder(name))?);
         let builder = match at {
             At::Latest => builder,
             At::Version(v) => builder.with_version(u64::try_from(v).map_err(|_| no_version(name, v))?),
