@@ -156,3 +156,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # The threads of some readers abort the process now and then while Python takes itself down, when all is written.
+    sys.stdout.flush()
+    os._exit(0)

@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Methods(MethodsArguments),
     /// Show the entities and relations of the ontology
     Ontology(OntologyArguments),
+    /// Check the store, its fence between writers, the clock, the lock, the tables and the catalog
+    Doctor,
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
     /// Merge small files, or sort rows for faster queries

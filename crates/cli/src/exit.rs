@@ -147,7 +147,9 @@ fn safe_cause(error: &Error) -> Option<String> {
     }
     let cause = cause.to_string();
     let line = cause.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
-    (!line.is_empty() && !error.to_string().contains(&line)).then_some(line)
+    // The words of the store's client, which the error says in its own.
+    let known = line.contains("Error performing") || line.contains("Server returned");
+    (!line.is_empty() && !known && !error.to_string().contains(&line)).then_some(line)
 }
 
 fn kind_name(kind: ErrorKind) -> &'static str {

@@ -9,8 +9,9 @@ use crate::arguments::{GlobalArguments, LogForm};
 use crate::environment::Environment;
 use crate::printer::{LogLines, Printer};
 
-/// Libraries whose warnings tell a user nothing, and whose debug lines may hold values of rows.
-const NOISY: &str = "deltalake=error,deltalake_core=error,deltalake_aws=error,delta_kernel=error,buoyant_kernel=error";
+/// Libraries whose lines repeat what our errors say, and whose debug lines may hold values of rows.
+const NOISY: &str =
+    "deltalake=off,deltalake_core=off,deltalake_aws=off,delta_kernel=off,buoyant_kernel=off,delta_kernel_default_engine=off";
 
 /// Starts the log.
 ///

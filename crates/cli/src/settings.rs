@@ -14,8 +14,9 @@ pub(crate) const DEFAULT_URI: &str = "./lakehouse";
 /// The workspace when nothing says otherwise.
 pub(crate) const DEFAULT_WORKSPACE: &str = "default";
 
-/// The variables that go to the storage client as they are.
+/// The variables that go to the storage client as they are: those with this prefix, and these.
 const STORAGE_PREFIX: &str = "AWS_";
+const STORAGE_VARIABLES: [&str; 2] = [lake::storage::LOCK_OPTION, lake::storage::RETRY_OPTION];
 
 /// The settings of one command. Holds secrets, so it has no `Debug`.
 pub(crate) struct Settings {
@@ -66,6 +67,11 @@ impl Settings {
         let mut builder = Lake::builder().uri(&self.lake_uri);
         for (name, value) in self.environment.settings_with(STORAGE_PREFIX) {
             builder = builder.storage_option(name, value);
+        }
+        for name in STORAGE_VARIABLES {
+            if let Some(value) = self.environment.setting(name) {
+                builder = builder.storage_option(name, value);
+            }
         }
         if let Some(bytes) = self.memory {
             builder = builder.memory(bytes);

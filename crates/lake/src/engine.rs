@@ -62,6 +62,11 @@ impl Engine {
         self.options.memory
     }
 
+    /// The folder that operators spill to.
+    pub fn spill_folder(&self) -> PathBuf {
+        self.options.spill.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
     /// The same engine with one thread a query, so that rows keep their order.
     #[must_use]
     pub fn single_threaded(&self) -> Self {

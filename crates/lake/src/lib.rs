@@ -2,6 +2,7 @@
 
 mod contained;
 pub mod diagnostic;
+pub mod doctor;
 pub mod engine;
 mod error;
 mod lake;

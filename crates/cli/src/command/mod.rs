@@ -1,6 +1,7 @@
 //! The commands: arguments to library calls to printing.
 
 mod completions;
+mod doctor;
 mod init;
 mod lineage;
 mod maintain;
@@ -75,6 +76,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<ExitStatu
         Command::Lineage(arguments) => lineage::run(&arguments, session).await,
         Command::Methods(arguments) => methods::run(&arguments, session).await,
         Command::Ontology(arguments) => ontology::run(&arguments, session).await,
+        Command::Doctor => doctor::run(session).await,
         Command::Optimize(arguments) => maintain::optimize(&arguments, session).await,
         Command::Vacuum(arguments) => maintain::vacuum(&arguments, session).await,
         Command::Init(_) | Command::Schema | Command::Completions(_) => {

@@ -32,6 +32,11 @@ fn causes<'a>(error: &'a (dyn StdError + Send + Sync + 'static)) -> Vec<&'a (dyn
 /// The cause, and what the user can do about it.
 fn reason(causes: &[&(dyn StdError + 'static)]) -> (String, Option<&'static str>) {
     let innermost = causes.last().map(|e| first_line(&e.to_string())).unwrap_or_default();
+    // What the client was doing, and how often, comes before what went wrong.
+    let innermost = innermost
+        .rsplit_once(" - ")
+        .filter(|_| innermost.contains("Error performing"))
+        .map_or(innermost.clone(), |p| p.1.to_owned());
     if let Some(open) = causes.iter().find_map(|c| c.downcast_ref::<Open>()) {
         return (format!("the store gives {open}"), Some(UNREACHABLE));
     }
@@ -60,7 +65,7 @@ fn reason(causes: &[&(dyn StdError + 'static)]) -> (String, Option<&'static str>
     }
     if lower.contains("dns error")
         || lower.contains("failed to lookup")
-        || said("error trying to connect")
+        || said("error sending request")
         || said("connection closed")
     {
         return (format!("the store cannot be reached: {innermost}"), Some(UNREACHABLE));
@@ -83,7 +88,14 @@ fn reason(causes: &[&(dyn StdError + 'static)]) -> (String, Option<&'static str>
     if said("403 Forbidden") || said("401 Unauthorized") {
         return ("the store refuses these credentials".into(), Some(RIGHTS));
     }
-    (innermost, None)
+    match (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>")) {
+        (Some(code), Some(message)) => (format!("the store answers {code}: {message}"), None),
+        _ => (innermost, None),
+    }
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    Some(text.split_once(start)?.1.split_once(end)?.0)
 }
 
 const UNREACHABLE: &str = "check `AWS_ENDPOINT_URL` and that the server runs, then run again: what was committed is kept; `lake doctor` tries each step";
@@ -91,7 +103,12 @@ const FULL: &str = "free some space, then run again: what was committed is kept,
 const RIGHTS: &str = "check the keys in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` and what they may do, then run again: what was committed is kept";
 
 /// Codes of S3 answers: what each means, and what to do.
-const CODES: [(&str, &str, &str); 14] = [
+const CODES: [(&str, &str, &str); 15] = [
+    (
+        "InvalidBucketName",
+        "the store takes no bucket of that name",
+        "correct the bucket in the URI: 3 to 63 lower-case letters, digits, `-` and `.`",
+    ),
     ("NoSuchBucket", "the bucket does not exist", "create it, or correct the bucket in the URI; the lake makes none by itself"),
     ("InvalidAccessKeyId", "the store does not know the access key", RIGHTS),
     ("SignatureDoesNotMatch", "the store says the secret key is wrong", RIGHTS),

@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use fault::explain;
 pub use lock::LockSetting;
 pub use probe::{ConditionalCreate, StoreTruth};
+pub use s3::RETRY_OPTION;
 
 use fence::Fenced;
 

@@ -11,8 +11,8 @@ use super::breaker::Breaker;
 use super::http::Watched;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Seconds for which a request that fails is tried again.
-pub(crate) const PATIENCE: &str = "LAKE_RETRY_SECONDS";
+/// The option, and the variable: seconds for which a request that fails is tried again.
+pub const RETRY_OPTION: &str = "LAKE_RETRY_SECONDS";
 
 /// A file of certificates (PEM) to trust beside the system's.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
@@ -77,9 +77,9 @@ fn option<'a>(options: &'a HashMap<String, String>, name: &str) -> Option<&'a st
 }
 
 fn patience(options: &HashMap<String, String>) -> Result<Duration> {
-    let Some(text) = option(options, PATIENCE) else { return Ok(DEFAULT_PATIENCE) };
+    let Some(text) = option(options, RETRY_OPTION) else { return Ok(DEFAULT_PATIENCE) };
     text.parse().map(Duration::from_secs).map_err(|e| {
-        Error::new(ErrorKind::Config, format!("`{PATIENCE}` is `{text}`, which is no number of seconds"))
+        Error::new(ErrorKind::Config, format!("`{RETRY_OPTION}` is `{text}`, which is no number of seconds"))
             .with_hint("write a whole number, such as 60; 0 never tries again")
             .with_source(e)
     })
