@@ -157,5 +157,6 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     # The threads of some readers abort the process now and then while Python takes itself down, when all is written.
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(0)
