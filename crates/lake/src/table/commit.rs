@@ -88,7 +88,9 @@ impl Snapshot {
             .with_columns(fields.fields().cloned())
             .with_partition_columns([WORKSPACE_COLUMN])
             .with_table_name(name.to_string())
-            .with_save_mode(SaveMode::ErrorIfExists);
+            .with_save_mode(SaveMode::ErrorIfExists)
+            // Sent again after another writer's creation, it would replace that one's columns.
+            .with_commit_properties(CommitProperties::default().with_max_retries(0));
         // An empty list of columns is not one that readers understand.
         create = match stats_columns {
             [] => create.with_configuration_property(deltalake::TableProperty::DataSkippingNumIndexedCols, Some("0")),
