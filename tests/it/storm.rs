@@ -1,0 +1,98 @@
+//! Runs under random faults of the network and the store, and `kill -9`: whatever happens, the tables end as the oracle says.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use lake_tests::binary::{Bench, assert_adds_up};
+use lake_tests::proxy::{Fault, Proxy, Rule};
+use lake_tests::python::{Reader, python};
+use lake_tests::servers::minio;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const PIPELINE: &str = "tests/pipelines/growing.yaml";
+const RUNS: usize = 300;
+const SEED: u64 = 20_260;
+
+/// The weather of one run: calm, rough in one way, or rough in all.
+fn weather(random: &mut StdRng) -> Vec<Rule> {
+    let all = [
+        Rule::new(Fault::CutBefore).chance(0.06),
+        Rule::new(Fault::CutAfter).chance(0.06),
+        Rule::new(Fault::CutAfter).methods([Method::PUT, Method::POST]).chance(0.25),
+        Rule::new(Fault::Truncate).chance(0.06),
+        Rule::new(Fault::Delay(Duration::from_millis(1), Duration::from_millis(40))).chance(0.3),
+        Rule::new(Fault::Refuse(500)).chance(0.06),
+        Rule::new(Fault::Refuse(503)).chance(0.1),
+        Rule::new(Fault::Refuse(429)).chance(0.06),
+        Rule::new(Fault::Duplicate).chance(0.1),
+        Rule::new(Fault::Duplicate).methods([Method::PUT, Method::POST]).chance(0.5),
+    ];
+    match random.random_range(0..10) {
+        0 => vec![],
+        1..5 => all.to_vec(),
+        _ => vec![all[random.random_range(0..all.len())].clone()],
+    }
+}
+
+#[test]
+fn three_hundred_runs_in_a_storm_leave_the_tables_right() {
+    let proxy = Proxy::before(&minio().endpoint(), SEED);
+    let bench = Bench::at(&minio().endpoint()).through(&proxy.endpoint()).with_env("LAKE_RETRY_SECONDS", "2");
+    let (all, feed) = (bench.path("all"), bench.path("feed"));
+    let bench = bench.with_env("FEED_DIR", &feed);
+    fs::create_dir_all(&all).unwrap();
+    fs::create_dir_all(&feed).unwrap();
+    let python = python();
+    // A file for every third run: the others go on where the one before was stopped.
+    for step in 0..RUNS / 3 {
+        python.run("grow_feed.py", ["--out", all.to_str().unwrap(), "--step", &step.to_string()]).unwrap();
+    }
+    let mut files: Vec<_> = fs::read_dir(&all).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let mut random = StdRng::seed_from_u64(SEED);
+    let (mut killed, mut failed, mut usual) = (0, 0, Duration::from_millis(800));
+    for run in 0..RUNS {
+        if run % 3 == 0 {
+            let file = &files[run / 3];
+            fs::rename(file, feed.join(file.file_name().unwrap())).unwrap();
+        }
+        proxy.set_faults(weather(&mut random));
+        let deadline = random.random_bool(0.4).then(|| usual.mul_f64(random.random_range(0.05..1.2)));
+        let started = Instant::now();
+        let mut child =
+            bench.command(["run", PIPELINE]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+                assert!(matches!(status.code(), Some(0 | 1)), "run {run}: {status}\n{said}");
+                assert!(!said.contains("panicked") && !said.contains("this is a bug"), "run {run}: {said}");
+                if status.success() {
+                    usual = started.elapsed().clamp(Duration::from_millis(200), Duration::from_secs(3));
+                } else {
+                    assert!(said.contains("error:"), "run {run} failed without a reason: {said}");
+                    failed += 1;
+                }
+                break;
+            }
+            if deadline.is_some_and(|d| started.elapsed() >= d) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                killed += 1;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let hit = proxy.count(|seen| seen.fault.is_some());
+    let requests = proxy.seen().len();
+    eprintln!("{RUNS} runs: {killed} killed, {failed} failed with an error; {hit} of {requests} requests hit by a fault");
+    assert!(killed >= RUNS / 10 && hit >= RUNS, "the storm was none: {killed} killed, {hit} faults");
+    proxy.set_faults([]);
+    assert_adds_up(&bench.run_pipeline(PIPELINE));
+    bench.assert_equals_oracle("growing", &feed, &[Reader::Polars], None);
+    let again = bench.run_pipeline(PIPELINE);
+    assert!(again["tables"].as_array().unwrap().iter().all(|t| t["status"] == "unchanged"), "{again}");
+}
