@@ -10,8 +10,7 @@ use crate::environment::Environment;
 use crate::printer::{LogLines, Printer};
 
 /// Libraries whose lines repeat what our errors say, and whose debug lines may hold values of rows.
-const NOISY: &str =
-    "deltalake=off,deltalake_core=off,deltalake_aws=off,delta_kernel=off,buoyant_kernel=off,delta_kernel_default_engine=off";
+const NOISY: &str = "deltalake=off,deltalake_core=off,deltalake_aws=off,delta_kernel=off,buoyant_kernel=off,delta_kernel_default_engine=off,aws_config=off";
 
 /// Starts the log.
 ///

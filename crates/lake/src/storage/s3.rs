@@ -1,6 +1,7 @@
 //! The client of one bucket.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
@@ -8,6 +9,7 @@ use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 use url::Url;
 
 use super::breaker::Breaker;
+use super::credentials::Chain;
 use super::http::Watched;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -66,6 +68,10 @@ pub(crate) fn client(url: &Url, options: &HashMap<String, String>) -> Result<Ama
     }
     if let Some(endpoint) = &endpoint {
         builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+    }
+    let signs = !option(options, "AWS_SKIP_SIGNATURE").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    if signs && option(options, "AWS_ACCESS_KEY_ID").is_none() {
+        builder = builder.with_credentials(Arc::new(Chain::new(option(options, "AWS_PROFILE"), region)));
     }
     let build = builder.with_region(region).build();
     build.map_err(|e| Error::new(ErrorKind::Config, format!("cannot use `{url}`: {e}")).with_source(e))
