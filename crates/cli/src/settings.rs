@@ -18,6 +18,9 @@ pub(crate) const DEFAULT_WORKSPACE: &str = "default";
 const STORAGE_PREFIX: &str = "AWS_";
 const STORAGE_VARIABLES: [&str; 2] = [lake::storage::LOCK_OPTION, lake::storage::RETRY_OPTION];
 
+/// The variables that say how sources are reached; of these, others may start so too (`SOURCE_DATE_EPOCH`).
+const SOURCE_PREFIX: &str = "SOURCE_";
+
 /// The settings of one command. Holds secrets, so it has no `Debug`.
 pub(crate) struct Settings {
     /// Where the tables are.
@@ -72,6 +75,9 @@ impl Settings {
             if let Some(value) = self.environment.setting(name) {
                 builder = builder.storage_option(name, value);
             }
+        }
+        for (name, value) in self.environment.settings_with(SOURCE_PREFIX).filter(|(name, _)| name.contains("_AWS_")) {
+            builder = builder.source_option(name, value);
         }
         if let Some(bytes) = self.memory {
             builder = builder.memory(bytes);
@@ -185,6 +191,18 @@ mod tests {
         let error = Settings::resolve(&given, Environment::default()).err().unwrap();
         assert!(error.to_string().starts_with("`--workspace`: workspace name starts with"), "{error}");
         assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn variables_of_sources_reach_the_lake_apart_from_its_own() {
+        let process = [("SOURCE_AWS_REGION", "eu"), ("SOURCE_FEEDS_AWS_REGION", "us"), ("SOURCE_DATE_EPOCH", "1")];
+        let file = [("SOURCE_AWS_REGION", "file"), ("SOURCE_AWS_ACCESS_KEY_ID", "file"), ("AWS_REGION", "lake")];
+        let lake = Settings::resolve(&flags(), Environment::of(&process, &file)).unwrap().lake().unwrap();
+        let options = lake.source_options();
+        assert_eq!(options.len(), 3);
+        assert_eq!((options["SOURCE_AWS_REGION"].as_str(), options["SOURCE_AWS_ACCESS_KEY_ID"].as_str()), ("eu", "file"));
+        assert_eq!(lake.root().options().len(), 1);
+        assert!(!format!("{lake:?}").contains("file"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use lake::verdict::RowRules;
 use lake::{Error, ErrorKind, Lake, Result, WORKSPACE_COLUMN, WorkspaceId};
 use lake_catalog::{AttributeType, Catalog, Method, Ontology};
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use crate::ingest::format::{Compression, Format, ReadOptions, merge_schemas, peek, settle};
 use crate::ingest::job::{Intake, bronze_schema, raw_columns};
@@ -255,7 +256,7 @@ impl Preparation<'_> {
         let text = |name: &str| inputs.get(name).and_then(Value::as_str);
         let path = text("path").unwrap_or_default();
         let format = text("format").map(str::parse::<Format>).transpose()?;
-        let store: Arc<dyn SourceStore> = match source::connect(path) {
+        let store: Arc<dyn SourceStore> = match source::connect(path, self.request.lake) {
             Ok(store) => store.into(),
             Err(error) => return Ok(self.refused("no-source", span("path"), &error)),
         };
@@ -412,8 +413,11 @@ fn unreadable_pipeline(path: &str, error: &std::io::Error) -> Error {
 async fn peek_all(intake: &Intake, known: &Schema, new: &[&SourceFile]) -> Result<(Schema, bool)> {
     let mut raw = known.clone();
     let mut complete = new.len() <= FILES_TO_PEEK;
+    let stop = CancellationToken::new();
+    // A look at a file ends long before the file does, or with a user who stops waiting for it.
+    let _stopped_at_the_end = stop.clone().drop_guard();
     for file in new.iter().take(FILES_TO_PEEK) {
-        let input = intake.store.open(file).await?;
+        let input = intake.store.open(file, &stop).await?;
         let mut options = intake.options.clone();
         options.known = Arc::new(raw.clone());
         let name = file.path.clone();

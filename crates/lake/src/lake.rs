@@ -11,6 +11,7 @@ use object_store::path::Path;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::{Error, Result};
 use crate::pipeline::{Layer, TableName};
+use crate::source_options::SourceOptions;
 use crate::storage::{BOOKKEEPING, Root, explain};
 use crate::table::{At, Snapshot};
 use crate::workspace::Workspace;
@@ -26,6 +27,7 @@ pub struct Lake {
 struct Inner {
     root: Root,
     engine: Engine,
+    sources: SourceOptions,
 }
 
 /// Settings of a [`Lake`]. Holds secrets, so it has no `Debug`.
@@ -33,6 +35,7 @@ struct Inner {
 pub struct LakeBuilder {
     uri: Option<String>,
     storage: HashMap<String, String>,
+    sources: SourceOptions,
     engine: EngineOptions,
 }
 
@@ -48,6 +51,14 @@ impl LakeBuilder {
     #[must_use]
     pub fn storage_option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.storage.insert(name.into(), value.into());
+        self
+    }
+
+    /// An option for reaching sources on S3, by the name of its variable: `SOURCE_AWS_ACCESS_KEY_ID` for all of them,
+    /// `SOURCE_<BUCKET>_AWS_ACCESS_KEY_ID` for one bucket. A bucket for which none is set is reached as the lake is.
+    #[must_use]
+    pub fn source_option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.sources.set(name.into(), value.into());
         self
     }
 
@@ -81,7 +92,7 @@ impl LakeBuilder {
         if root.url().scheme() != "file" {
             deltalake::aws::register_handlers(None);
         }
-        Ok(Lake { inner: Arc::new(Inner { root, engine: Engine::new(self.engine)? }) })
+        Ok(Lake { inner: Arc::new(Inner { root, engine: Engine::new(self.engine)?, sources: self.sources }) })
     }
 }
 
@@ -94,6 +105,11 @@ impl Lake {
     /// Where the tables are.
     pub fn root(&self) -> &Root {
         &self.inner.root
+    }
+
+    /// Options for reaching sources, by the names of their variables. They hold secrets.
+    pub fn source_options(&self) -> &HashMap<String, String> {
+        self.inner.sources.values()
     }
 
     /// The engine that all workspaces share.

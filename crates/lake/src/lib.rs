@@ -11,6 +11,7 @@ pub mod merge;
 pub mod pipeline;
 mod query_error;
 pub mod report;
+mod source_options;
 pub mod storage;
 pub mod table;
 pub mod verdict;

@@ -14,6 +14,7 @@ use lake::verdict::REASON_COLUMN;
 use lake::{Error, ErrorKind, Result, WORKSPACE_COLUMN};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::beside::Beside;
 use crate::context::JobContext;
@@ -192,7 +193,10 @@ impl<'a> Job<'a> {
 
     async fn load_file(&self, pending: &Pending<'_>, writer: &mut TableWriter, loaded: &mut Loaded) -> Result<()> {
         let assigner = Assigner::new(&self.intake.workspace, &self.context.scope, &pending.done);
-        let (mut batches, reader) = self.read(pending.file, loaded.raw.clone()).await?;
+        // When this ends before the file does, by an error or because the user stops, nothing more of it is fetched.
+        let stop = self.context.cancel.child_token();
+        let _stopped_at_the_end = stop.clone().drop_guard();
+        let (mut batches, reader) = self.read(pending.file, loaded.raw.clone(), &stop).await?;
         let mut bytes_before = 0;
         while let Some(next) = batches.recv().await {
             self.context.check_cancelled()?;
@@ -235,10 +239,10 @@ impl<'a> Job<'a> {
     }
 
     /// Reads a file on a thread of its own, a few batches ahead; each batch comes with the bytes read so far.
-    async fn read(&self, file: &SourceFile, known: SchemaRef) -> Result<(Batches, JoinHandle<()>)> {
+    async fn read(&self, file: &SourceFile, known: SchemaRef, stop: &CancellationToken) -> Result<(Batches, JoinHandle<()>)> {
         let mut options = self.intake.options.clone();
         options.known = known;
-        let input = self.intake.store.open(file).await?;
+        let input = self.intake.store.open(file, stop).await?;
         let name = file.path.clone();
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);
         let reading = tokio::task::spawn_blocking(move || {

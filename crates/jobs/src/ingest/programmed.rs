@@ -10,6 +10,7 @@ use lake::report::TableReport;
 use lake::table::Scope;
 use lake::{Error, ErrorKind, Result};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::JobContext;
 use crate::ingest::assign::WorkspaceFrom;
@@ -82,7 +83,7 @@ impl SourceStore for OutputStore {
         Ok(vec![])
     }
 
-    async fn open(&self, _file: &SourceFile) -> Result<Input> {
+    async fn open(&self, _file: &SourceFile, _stop: &CancellationToken) -> Result<Input> {
         use std::io::{Seek, SeekFrom};
         let fail = |e: std::io::Error| {
             Error::new(ErrorKind::Storage, format!("cannot read a program's output again: {e}")).with_source(e)

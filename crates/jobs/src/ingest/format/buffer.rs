@@ -94,6 +94,11 @@ impl Buffer {
     }
 
     fn unreadable(&self, error: std::io::Error) -> Error {
+        // What a file elsewhere tells goes before a guess from the kind.
+        let error = match error.downcast::<Error>() {
+            Ok(told) => return told,
+            Err(error) => error,
+        };
         let at = self.stored.get();
         match error.kind() {
             IoKind::UnexpectedEof => Error::new(

@@ -69,6 +69,10 @@ fn head_of(input: &mut dyn Read) -> std::io::Result<Vec<u8>> {
 }
 
 fn unreadable(name: &str, error: std::io::Error) -> Error {
+    let error = match error.downcast::<Error>() {
+        Ok(told) => return told,
+        Err(error) => error,
+    };
     Error::new(ErrorKind::Storage, format!("`{name}` cannot be read: {error}")).with_source(error)
 }
 

@@ -16,6 +16,7 @@ mod naming;
 mod ndjson;
 mod open;
 mod parquet;
+mod ranged;
 mod rescue;
 mod rows;
 mod schema;
@@ -33,6 +34,7 @@ pub use compression::Compression;
 pub use conform::conform;
 pub use naming::{KEY_METADATA, RESERVED, key_of};
 pub use open::{Input, open, peek};
+pub use ranged::RangedFile;
 pub use schema::{merge_schemas, settle};
 
 /// What a file's bytes mean.

@@ -13,6 +13,7 @@ use super::csv::CsvReader;
 use super::json::JsonReader;
 use super::ndjson::NdjsonReader;
 use super::parquet::{ParquetReader, Seekable};
+use super::ranged::{Mirror, RangedFile};
 use super::{BatchReader, Format, RawBatch, ReadOptions};
 
 /// Where a file's bytes are.
@@ -21,6 +22,8 @@ pub enum Input {
     File(File),
     /// In memory.
     Memory(Bytes),
+    /// Elsewhere, in parts. Parquet goes through a temporary file, part by part.
+    Ranged(Box<dyn RangedFile>),
     /// Anywhere else, read once from front to back. Parquet from a stream goes through a temporary file.
     Stream(Box<dyn Read + Send>),
 }
@@ -37,6 +40,7 @@ pub fn open(input: Input, options: &ReadOptions, name: &str) -> Result<Box<dyn B
     let stored: Box<dyn Read + Send> = match input {
         Input::File(file) => Box::new(file),
         Input::Memory(bytes) => Box::new(Cursor::new(bytes)),
+        Input::Ranged(file) => file.stream(),
         Input::Stream(stream) => stream,
     };
     let (plain, count) = unpacked(stored, options.compression, name)?;
@@ -55,6 +59,7 @@ fn open_parquet(input: Input, options: &ReadOptions, name: &str) -> Result<Parqu
     let input = match input {
         Input::File(file) => Seekable::File(file),
         Input::Memory(bytes) => Seekable::Memory(bytes),
+        Input::Ranged(file) => Seekable::Mirror(Mirror::new(file)?),
         Input::Stream(stream) => Seekable::File(spooled(stream).map_err(|e| {
             Error::new(ErrorKind::Storage, format!("`{name}` cannot be copied to a temporary file: {e}")).with_source(e)
         })?),

@@ -18,6 +18,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::conform::Reshaping;
 use super::naming::{Naming, distinct_keys, key_of};
+use super::ranged::{Mirror, Trouble};
 use super::schema::delta_fields;
 use super::{BatchReader, RawBatch, ReadOptions};
 
@@ -25,6 +26,7 @@ use super::{BatchReader, RawBatch, ReadOptions};
 pub(super) enum Seekable {
     File(File),
     Memory(Bytes),
+    Mirror(Mirror),
 }
 
 pub(super) struct ParquetReader {
@@ -35,17 +37,22 @@ pub(super) struct ParquetReader {
     rows_in_file: u64,
     bytes_in_file: u64,
     begun: bool,
+    trouble: Trouble,
 }
 
 impl ParquetReader {
     pub(super) fn new(input: Seekable, options: &ReadOptions, name: &str) -> Result<Self> {
         match input {
-            Seekable::File(file) => Self::open(file, options, name),
-            Seekable::Memory(bytes) => Self::open(bytes, options, name),
+            Seekable::File(file) => Self::open(file, Trouble::default(), options, name),
+            Seekable::Memory(bytes) => Self::open(bytes, Trouble::default(), options, name),
+            Seekable::Mirror(mirror) => {
+                let trouble = mirror.trouble();
+                Self::open(mirror, trouble, options, name)
+            }
         }
     }
 
-    fn open<R: ChunkReader + 'static>(input: R, options: &ReadOptions, name: &str) -> Result<Self> {
+    fn open<R: ChunkReader + 'static>(input: R, trouble: Trouble, options: &ReadOptions, name: &str) -> Result<Self> {
         let bytes_in_file = input.len();
         let begin = || -> std::result::Result<_, ParquetError> {
             // The Arrow schema that some writers embed is not asked: the types are those that every reader sees.
@@ -59,10 +66,12 @@ impl ParquetReader {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, metadata).with_batch_size(rows);
             Ok((builder.schema().fields().clone(), builder.build()?, rows_in_file))
         };
-        let (fields, batches, rows_in_file) = contained(begin)
-            .map_err(|why| Error::new(ErrorKind::Data, format!("`{name}` is not a Parquet file that can be read: {why}")))?;
+        let (fields, batches, rows_in_file) = contained(begin).map_err(|why| {
+            let damaged = || Error::new(ErrorKind::Data, format!("`{name}` is not a Parquet file that can be read: {why}"));
+            trouble.take().unwrap_or_else(damaged)
+        })?;
         let schema = Arc::new(Schema::new(named(&fields, options)));
-        Ok(Self { batches, schema, name: name.to_owned(), rows: 0, rows_in_file, bytes_in_file, begun: false })
+        Ok(Self { batches, schema, name: name.to_owned(), rows: 0, rows_in_file, bytes_in_file, begun: false, trouble })
     }
 
     /// The columns, which a Parquet file tells without its rows being read.
@@ -99,8 +108,11 @@ impl BatchReader for ParquetReader {
         };
         self.begun = true;
         batch.and_then(|b| contained(|| self.raw(&b))).map(Some).map_err(|why| {
-            Error::new(ErrorKind::Data, format!("`{}` cannot be read after row {}: {why}", self.name, self.rows))
-                .with_hint("the file is damaged; deliver it again; nothing of it was taken")
+            let damaged = || {
+                Error::new(ErrorKind::Data, format!("`{}` cannot be read after row {}: {why}", self.name, self.rows))
+                    .with_hint("the file is damaged; deliver it again; nothing of it was taken")
+            };
+            self.trouble.take().unwrap_or_else(damaged)
         })
     }
 

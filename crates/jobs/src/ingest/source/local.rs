@@ -1,76 +1,20 @@
-//! Which files an ingest reads: one file, a folder, or a pattern.
+//! Source files on this machine.
 
-use std::collections::HashSet;
-use std::fmt::Debug;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
-use lake::diagnostic::nearest;
 use lake::{Error, ErrorKind, Result};
+use tokio_util::sync::CancellationToken;
 
-use super::fingerprint::Fingerprint;
-use super::format::{Format, Input};
-
-/// A file to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceFile {
-    /// As stored in `_source`: relative where the user gave a relative path, with `/` between its parts and without `.`.
-    pub path: String,
-    /// Bytes as stored.
-    pub size: u64,
-    /// Nanoseconds since 1970 in UTC; 0 where the store does not tell.
-    pub modified: i64,
-    /// The store's own tag of the content, where it has one.
-    pub etag: Option<String>,
-    /// A hash of the four above, never negative: another file under the same path has another.
-    pub fingerprint: i64,
-}
-
-impl SourceFile {
-    /// A file and its fingerprint.
-    pub fn new(path: String, size: u64, modified: i64, etag: Option<String>) -> Self {
-        let mut fingerprint = Fingerprint::default();
-        fingerprint.part(&path);
-        fingerprint.part(&size.to_string());
-        fingerprint.part(&modified.to_string());
-        fingerprint.part(etag.as_deref().unwrap_or_default());
-        Self { fingerprint: fingerprint.finish(), path, size, modified, etag }
-    }
-}
-
-/// A place that holds source files.
-#[async_trait]
-pub trait SourceStore: Debug + Send + Sync {
-    /// The files that `pattern` names, sorted by path, each once. A file, a folder (all files below whose ending is one of
-    /// `format`, or of any format), or a pattern with `*`, `?`, `[...]` and `**`. Empty files are left out, and so is what lies behind a
-    /// name that starts with `.` or `_`, unless `pattern` names it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] when no file is named (empty ones count as named), [`ErrorKind::Config`] when `pattern` is none,
-    /// [`ErrorKind::Storage`] when the place cannot be read.
-    async fn list(&self, pattern: &str, format: Option<Format>) -> Result<Vec<SourceFile>>;
-
-    /// The bytes of `file`, which [`SourceStore::list`] gave.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`] when it cannot be read or is no longer the file that was listed.
-    async fn open(&self, file: &SourceFile) -> Result<Input>;
-}
-
-/// The store that `pattern` points into.
-///
-/// # Errors
-/// [`ErrorKind::Config`] for a scheme that no store serves.
-pub fn connect(pattern: &str) -> Result<Box<dyn SourceStore>> {
-    match pattern.split_once("://") {
-        None | Some(("file", _)) => Ok(Box::new(LocalStore::default())),
-        Some((scheme, _)) => Err(Error::new(ErrorKind::Config, format!("sources cannot be read from `{scheme}://`"))
-            .with_hint("use a path on this machine, or `file:///...`")),
-    }
-}
+use super::pattern::{
+    OPTIONS, has_ending, is_glob, is_hidden, is_hidden_name, nearest_name, no_ending, no_match, no_pattern, tidy,
+};
+use super::{SourceFile, SourceStore, changed};
+use crate::ingest::format::{Format, Input};
 
 /// Files of this machine.
 #[derive(Debug, Clone, Default)]
@@ -123,30 +67,24 @@ impl LocalStore {
                 let path = if folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") };
                 let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
                 match self.base.join(&path) {
-                    _ if name.starts_with(['.', '_']) => {}
+                    _ if is_hidden_name(name) => {}
                     place if place.is_dir() => folders.push(path),
                     place if place.is_file() && has_ending(name, format) => found.push(path),
                     _ => {}
                 }
             }
         }
-        match found.is_empty() {
-            true => Err(Error::new(ErrorKind::NotFound, format!("no file below `{folder}` ends in {}", endings(format)))
-                .with_hint("name files of another ending with a pattern, such as `folder/*.txt`")),
-            false => Ok(found),
-        }
+        if found.is_empty() { Err(no_ending(folder, format)) } else { Ok(found) }
     }
 
     /// The files that match `pattern`.
     fn matching(&self, pattern: &str) -> Result<Vec<String>> {
         let base = self.base.to_str().map(glob::Pattern::escape).ok_or_else(|| not_utf8("."))?;
         let whole = if base.is_empty() || pattern.starts_with('/') { pattern.to_owned() } else { format!("{base}/{pattern}") };
-        let options =
-            glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-        let entries = glob::glob_with(&whole, options).map_err(|e| {
-            Error::new(ErrorKind::Config, format!("`{pattern}` is not a pattern: {}", e.msg))
-                .with_hint("`**` stands alone between two `/`")
-        })?;
+        // The library walks past every name with a leading dot, even one that the pattern spells out.
+        let spelt_out = pattern.split('/').any(|part| part.starts_with('.') && is_glob(part));
+        let options = glob::MatchOptions { require_literal_leading_dot: !spelt_out, ..OPTIONS };
+        let entries = glob::glob_with(&whole, options).map_err(|e| no_pattern(pattern, &e))?;
         let mut found = Vec::new();
         for entry in entries {
             let place = entry.map_err(|e| unreadable(pattern, e.into()))?;
@@ -161,7 +99,7 @@ impl LocalStore {
 
     /// The error for a pattern without files, with the nearest thing that is there.
     fn missing(&self, pattern: &str) -> Error {
-        let error = Error::new(ErrorKind::NotFound, format!("no file matches `{pattern}`"));
+        let error = no_match(pattern);
         let mut there = String::from(if pattern.starts_with('/') { "/" } else { "" });
         for part in pattern.split('/').filter(|p| !p.is_empty()) {
             let next =
@@ -180,15 +118,9 @@ impl LocalStore {
         if !place.is_dir() {
             return format!("{shown} is a file, not a folder");
         }
-        let mut names: Vec<String> =
+        let names: BTreeSet<String> =
             place.read_dir().into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
-        names.sort();
-        match (nearest(part, names.iter().map(String::as_str)), names.first()) {
-            _ if names.is_empty() => format!("{shown} is empty"),
-            (Some(name), _) if !is_glob(part) => format!("{shown} has no `{part}`; did you mean `{name}`?"),
-            (_, Some(name)) if is_glob(part) => format!("nothing in {shown} matches; it holds `{name}`, for one"),
-            _ => format!("{shown} has no `{part}`"),
-        }
+        nearest_name(shown, part, &names)
     }
 
     fn open_now(&self, file: &SourceFile) -> Result<Input> {
@@ -196,8 +128,7 @@ impl LocalStore {
         let metadata = opened.metadata().map_err(|e| unreadable(&file.path, e))?;
         match (metadata.len(), modified(&metadata)) == (file.size, file.modified) {
             true => Ok(Input::File(opened)),
-            false => Err(Error::new(ErrorKind::Storage, format!("`{}` changed after it was listed", file.path))
-                .with_hint("run again when the file is complete; deliver files under another name first and rename them")),
+            false => Err(changed(&file.path)),
         }
     }
 }
@@ -209,7 +140,7 @@ impl SourceStore for LocalStore {
         blocking(move || store.list_now(&pattern, format)).await
     }
 
-    async fn open(&self, file: &SourceFile) -> Result<Input> {
+    async fn open(&self, file: &SourceFile, _stop: &CancellationToken) -> Result<Input> {
         let (store, file) = (self.clone(), file.clone());
         blocking(move || store.open_now(&file)).await
     }
@@ -233,11 +164,11 @@ fn normalised(pattern: &str) -> Result<String> {
             Error::new(ErrorKind::Config, "the path of a source is empty").with_hint("name a file, a folder or a pattern")
         );
     }
-    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    let tidied = tidy(&path);
     let root = if path.starts_with('/') { "/" } else { "" };
-    match parts.is_empty() && root.is_empty() {
+    match tidied.is_empty() && root.is_empty() {
         true => Ok(".".to_owned()),
-        false => Ok(format!("{root}{}", parts.join("/"))),
+        false => Ok(format!("{root}{tidied}")),
     }
 }
 
@@ -251,37 +182,6 @@ fn local_path(pattern: &str, rest: &str) -> Result<String> {
     let url = url::Url::parse(&escaped).map_err(|_| refused())?;
     let path = url.to_file_path().map_err(|()| refused())?;
     path.into_os_string().into_string().map_err(|_| refused())
-}
-
-fn is_glob(text: &str) -> bool {
-    text.contains(['*', '?', '['])
-}
-
-/// Whether a wildcard of `pattern` found something that nobody means: a name that starts with `.` or `_`.
-fn is_hidden(path: &str, pattern: &str) -> bool {
-    let named: Vec<&str> = pattern.split('/').collect();
-    let fixed = named.iter().take_while(|part| !is_glob(part)).count();
-    let meant = |first: char| named.iter().skip(fixed).any(|part| part.starts_with(first));
-    path.split('/').skip(fixed).any(|part| part.starts_with(['.', '_']) && !part.chars().next().is_some_and(meant))
-}
-
-fn has_ending(name: &str, format: Option<Format>) -> bool {
-    let json = |f| matches!(f, Format::Json | Format::Ndjson);
-    match (Format::from_file_name(name), format) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        // Many feeds name files of one object per line `.json`.
-        (Some(found), Some(wanted)) => found == wanted || json(found) && json(wanted),
-    }
-}
-
-fn endings(format: Option<Format>) -> &'static str {
-    match format {
-        Some(Format::Csv) => "`.csv` or `.tsv`",
-        Some(Format::Ndjson | Format::Json) => "`.ndjson`, `.jsonl` or `.json`",
-        Some(Format::Parquet) => "`.parquet`",
-        None => "`.csv`, `.tsv`, `.ndjson`, `.jsonl`, `.json` or `.parquet`",
-    }
 }
 
 fn modified(metadata: &Metadata) -> i64 {
@@ -300,8 +200,10 @@ fn not_utf8(place: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::ingest::source::contract::Subject;
 
     fn store(files: &[&str]) -> (tempfile::TempDir, LocalStore) {
         let folder = tempfile::tempdir().unwrap();
@@ -316,6 +218,36 @@ mod tests {
 
     fn paths(store: &LocalStore, pattern: &str) -> Vec<String> {
         store.list_now(pattern, None).unwrap().into_iter().map(|f| f.path).collect()
+    }
+
+    /// A folder for each promise, named by its whole path.
+    struct Folder(tempfile::TempDir);
+
+    #[async_trait]
+    impl Subject for Folder {
+        fn store(&self) -> Arc<dyn SourceStore> {
+            Arc::new(LocalStore::default())
+        }
+
+        fn root(&self) -> String {
+            format!("{}/", self.0.path().display())
+        }
+
+        async fn put(&self, name: &str, content: &[u8]) {
+            let path = self.0.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+
+        async fn remove(&self, name: &str) {
+            fs::remove_file(self.0.path().join(name)).unwrap();
+        }
+    }
+
+    mod promises {
+        use super::*;
+
+        crate::source_contract!(Folder(tempfile::tempdir().unwrap()));
     }
 
     #[test]
@@ -390,20 +322,6 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changed_has_another_fingerprint() {
-        let file = SourceFile::new("a".into(), 1, 2, None);
-        assert_eq!(file, SourceFile::new("a".into(), 1, 2, None));
-        for other in [
-            SourceFile::new("b".into(), 1, 2, None),
-            SourceFile::new("a".into(), 2, 2, None),
-            SourceFile::new("a".into(), 1, 3, None),
-            SourceFile::new("a".into(), 1, 2, Some("e".into())),
-        ] {
-            assert_ne!(file.fingerprint, other.fingerprint);
-        }
-    }
-
-    #[test]
     fn a_folder_that_links_to_itself_is_read_once() {
         let (folder, store) = store(&["d/1.csv"]);
         std::os::unix::fs::symlink(folder.path().join("d"), folder.path().join("d/loop")).unwrap();
@@ -414,18 +332,11 @@ mod tests {
     async fn a_file_that_changed_after_it_was_listed_is_not_read() {
         let (folder, store) = store(&["1.csv"]);
         let files = store.list("*.csv", None).await.unwrap();
-        assert!(matches!(store.open(&files[0]).await.unwrap(), Input::File(_)));
+        assert!(matches!(store.open(&files[0], &CancellationToken::new()).await.unwrap(), Input::File(_)));
         fs::write(folder.path().join("1.csv"), "longer").unwrap();
-        let error = store.open(&files[0]).await.err().unwrap();
+        let error = store.open(&files[0], &CancellationToken::new()).await.err().unwrap();
         assert_eq!(error.to_string(), "`1.csv` changed after it was listed");
         fs::remove_file(folder.path().join("1.csv")).unwrap();
-        assert_eq!(store.open(&files[0]).await.err().unwrap().kind(), ErrorKind::Storage);
-    }
-
-    #[test]
-    fn a_scheme_that_no_store_serves_is_told() {
-        assert!(connect("data/*.csv").is_ok());
-        assert!(connect("file:///data").is_ok());
-        assert_eq!(connect("ftp://host/x").unwrap_err().to_string(), "sources cannot be read from `ftp://`");
+        assert_eq!(store.open(&files[0], &CancellationToken::new()).await.err().unwrap().kind(), ErrorKind::Storage);
     }
 }
