@@ -8,5 +8,6 @@ mod kill;
 mod library;
 mod public_data;
 mod quickstart;
+mod servers;
 mod structure;
 mod wrong;

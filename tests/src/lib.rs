@@ -1,5 +1,9 @@
 //! Support for the end-to-end tests.
 
 pub mod binary;
+mod cache;
 pub mod isolation;
+pub mod proxy;
 pub mod python;
+pub mod s3;
+pub mod servers;
