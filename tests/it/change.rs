@@ -3,8 +3,23 @@
 use std::fs;
 use std::path::PathBuf;
 
-use lake_tests::binary::{Bench, assert_adds_up, table};
+use lake_tests::bench::{Bench, Place};
+use lake_tests::binary::{assert_adds_up, table};
 use serde_json::{Value, json};
+
+everywhere!(
+    without_a_sequence_a_rebuild_comes_to_what_the_runs_came_to,
+    objects_that_gain_fields_go_on_through_bronze_silver_and_quarantine,
+    a_changed_definition_rebuilds_the_table_and_what_reads_it,
+    deletes_that_are_no_longer_asked_for_leave_nothing_behind,
+    rows_on_which_a_condition_fails_are_kept_in_quarantine,
+    items_of_a_list_that_do_not_fit_send_the_row_to_quarantine,
+    very_many_workspaces_in_one_feed_end_in_few_files_each,
+    a_file_that_cannot_be_read_to_its_end_is_not_taken_in_and_a_mended_one_is,
+    delivered_columns_with_names_of_the_platform_are_kept,
+    an_empty_selection_selects_nothing_and_says_so,
+    a_broken_table_that_is_none_of_the_pipelines_does_not_stop_it,
+);
 
 /// A project of one pipeline and its feed, in a folder of its own.
 struct Project {
@@ -14,8 +29,8 @@ struct Project {
 }
 
 impl Project {
-    fn new(silver: &str) -> Self {
-        let bench = Bench::new();
+    fn new(place: Place, silver: &str) -> Self {
+        let bench = Bench::on(place);
         let (feed, pipeline) = (bench.path("feed"), bench.path("pipeline.yaml"));
         fs::create_dir_all(&feed).unwrap();
         let project = Self { bench, feed, pipeline };
@@ -60,9 +75,8 @@ fn item(id: u32, text: &str) -> Value {
     json!({"ws": "acme", "id": id.to_string(), "text": text, "op": "U"})
 }
 
-#[test]
-fn without_a_sequence_a_rebuild_comes_to_what_the_runs_came_to() {
-    let project = Project::new(LATEST);
+fn without_a_sequence_a_rebuild_comes_to_what_the_runs_came_to(place: Place) {
+    let project = Project::new(place, LATEST);
     for run in 0..6 {
         let mut rows: Vec<Value> = (0..5).map(|id| item(id, &format!("run {run}"))).collect();
         rows.push(json!({"ws": "acme", "id": "9", "op": if run == 4 { "D" } else { "U" }, "text": format!("run {run}")}));
@@ -86,10 +100,9 @@ fn without_a_sequence_a_rebuild_comes_to_what_the_runs_came_to() {
     assert_eq!(project.query("SELECT text FROM silver.items WHERE id = '0'"), json!([{"text": "run 6"}]));
 }
 
-#[test]
-fn objects_that_gain_fields_go_on_through_bronze_silver_and_quarantine() {
+fn objects_that_gain_fields_go_on_through_bronze_silver_and_quarantine(place: Place) {
     let silver = "    select: { id: id, name: user.name }\n    key: [id]\n    expect:\n      named: { check: name IS NOT NULL, otherwise: quarantine }";
-    let project = Project::new(silver);
+    let project = Project::new(place, silver);
     let first = [
         json!({"ws": "acme", "id": "1", "user": {"name": "Ann"}}),
         json!({"ws": "acme", "id": "2", "user": {"name": null}}),
@@ -114,9 +127,8 @@ fn objects_that_gain_fields_go_on_through_bronze_silver_and_quarantine() {
     assert_eq!(kept, json!([{"id": "2", "age": null}, {"id": "5", "age": "8"}]));
 }
 
-#[test]
-fn a_changed_definition_rebuilds_the_table_and_what_reads_it() {
-    let project = Project::new("    select: { id: id, text: text }\n    key: [id]\n    sequence_by: id");
+fn a_changed_definition_rebuilds_the_table_and_what_reads_it(place: Place) {
+    let project = Project::new(place, "    select: { id: id, text: text }\n    key: [id]\n    sequence_by: id");
     project.deliver("1.ndjson", &[item(1, "10"), item(2, "20")]);
     project.run();
     project.define("    select: { id: CAST(id AS BIGINT), number: CAST(text AS INT) }\n    key: [id]\n    sequence_by: id");
@@ -126,10 +138,9 @@ fn a_changed_definition_rebuilds_the_table_and_what_reads_it() {
     assert_eq!(table(&project.run(), "silver.items")["status"], "unchanged");
 }
 
-#[test]
-fn deletes_that_are_no_longer_asked_for_leave_nothing_behind() {
+fn deletes_that_are_no_longer_asked_for_leave_nothing_behind(place: Place) {
     let with = "    select: { id: id, at: at }\n    key: [id]\n    sequence_by: at\n    delete_when: op = 'D'";
-    let project = Project::new(with);
+    let project = Project::new(place, with);
     let event = |id: &str, at: u32, op: &str| json!({"ws": "acme", "id": id, "at": at.to_string(), "op": op});
     project.deliver("1.ndjson", &[event("1", 5, "D"), event("2", 1, "U")]);
     project.run();
@@ -140,10 +151,9 @@ fn deletes_that_are_no_longer_asked_for_leave_nothing_behind() {
     assert_eq!(project.query("SELECT item FROM silver.items ORDER BY item"), json!([{"item": "1"}, {"item": "2"}]));
 }
 
-#[test]
-fn rows_on_which_a_condition_fails_are_kept_in_quarantine() {
+fn rows_on_which_a_condition_fails_are_kept_in_quarantine(place: Place) {
     let silver = "    select: { id: id }\n    where: CAST(n AS INT) > 0\n    key: [id]\n    sequence_by: CAST(at AS TIMESTAMP)\n    delete_when: CAST(gone AS BOOLEAN)";
-    let project = Project::new(silver);
+    let project = Project::new(place, silver);
     let row = |id: &str, n: &str, at: &str, gone: &str| json!({"ws": "acme", "id": id, "n": n, "at": at, "gone": gone});
     let good = "2026-01-01T00:00:00Z";
     let rows = [
@@ -160,18 +170,16 @@ fn rows_on_which_a_condition_fails_are_kept_in_quarantine() {
     assert_eq!(counts, [1, 1, 3], "{silver}");
 }
 
-#[test]
-fn items_of_a_list_that_do_not_fit_send_the_row_to_quarantine() {
-    let project = Project::new("    select: { id: id, sizes: \"CAST(sizes AS BIGINT[])\" }\n    key: [id]");
+fn items_of_a_list_that_do_not_fit_send_the_row_to_quarantine(place: Place) {
+    let project = Project::new(place, "    select: { id: id, sizes: \"CAST(sizes AS BIGINT[])\" }\n    key: [id]");
     let rows = [json!({"ws": "acme", "id": "1", "sizes": ["1", "2"]}), json!({"ws": "acme", "id": "2", "sizes": ["1", "x"]})];
     project.deliver("1.ndjson", &rows);
     let report = project.run();
     assert_eq!(table(&report, "silver.items")["rows_quarantined"], 1, "{report}");
 }
 
-#[test]
-fn very_many_workspaces_in_one_feed_end_in_few_files_each() {
-    let project = Project::new("    select: { id: id }\n    key: [id]");
+fn very_many_workspaces_in_one_feed_end_in_few_files_each(place: Place) {
+    let project = Project::new(place, "    select: { id: id }\n    key: [id]");
     let rows: Vec<Value> = (0..30_000).map(|i| json!({"ws": format!("w{}", (i * 7919) % 600), "id": i.to_string()})).collect();
     project.deliver("1.ndjson", &rows);
     let report = project.run();
@@ -182,9 +190,8 @@ fn very_many_workspaces_in_one_feed_end_in_few_files_each() {
     }
 }
 
-#[test]
-fn a_file_that_cannot_be_read_to_its_end_is_not_taken_in_and_a_mended_one_is() {
-    let project = Project::new("    select: { id: id }\n    key: [id]");
+fn a_file_that_cannot_be_read_to_its_end_is_not_taken_in_and_a_mended_one_is(place: Place) {
+    let project = Project::new(place, "    select: { id: id }\n    key: [id]");
     project.deliver("1.ndjson", &[item(1, "a")]);
     // The magic bytes of gzip and nothing that can be unpacked.
     fs::write(project.feed.join("2.ndjson"), [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]).unwrap();
@@ -197,31 +204,26 @@ fn a_file_that_cannot_be_read_to_its_end_is_not_taken_in_and_a_mended_one_is() {
     assert_eq!(project.query("SELECT id FROM silver.items ORDER BY id"), json!([{"id": "1"}, {"id": "2"}]));
 }
 
-#[test]
-fn delivered_columns_with_names_of_the_platform_are_kept() {
-    let project = Project::new("    select: { id: id, s: raw__source }\n    key: [id]");
+fn delivered_columns_with_names_of_the_platform_are_kept(place: Place) {
+    let project = Project::new(place, "    select: { id: id, s: raw__source }\n    key: [id]");
     project.deliver("1.ndjson", &[json!({"ws": "acme", "id": "1", "_source": "feed A", "_run_id": "77"})]);
     project.run();
     assert_eq!(project.query("SELECT id, s FROM silver.items"), json!([{"id": "1", "s": "feed A"}]));
     assert_eq!(project.query("SELECT raw__run_id AS r FROM bronze.items"), json!([{"r": "77"}]));
 }
 
-#[test]
-fn an_empty_selection_selects_nothing_and_says_so() {
-    let project = Project::new("    select: { id: id }\n    key: [id]");
+fn an_empty_selection_selects_nothing_and_says_so(place: Place) {
+    let project = Project::new(place, "    select: { id: id }\n    key: [id]");
     project.deliver("1.ndjson", &[item(1, "a")]);
     let pipeline = project.pipeline.to_string_lossy().into_owned();
     assert_eq!(project.bench.run(["run", &pipeline, "--select", ""]).code(), 2);
-    assert!(!project.bench.lake().exists());
+    assert_eq!(project.bench.files().len(), 0);
 }
 
-#[test]
-fn a_broken_table_that_is_none_of_the_pipelines_does_not_stop_it() {
-    let project = Project::new("    select: { id: id }\n    key: [id]");
+fn a_broken_table_that_is_none_of_the_pipelines_does_not_stop_it(place: Place) {
+    let project = Project::new(place, "    select: { id: id }\n    key: [id]");
     project.deliver("1.ndjson", &[item(1, "a")]);
-    let log = project.bench.lake().join("gold/x/_delta_log");
-    fs::create_dir_all(&log).unwrap();
-    fs::write(log.join("00000000000000000000.json"), "{bad").unwrap();
+    project.bench.write("gold/x/_delta_log/00000000000000000000.json", b"{bad");
     project.run();
     assert!(project.bench.run(["status"]).succeeded().stdout().contains("silver.items"));
 }

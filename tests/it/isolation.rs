@@ -1,13 +1,19 @@
 //! Every SQL trick, run against a lake with a victim and against one without: nothing may differ.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
 use lake::Lake;
+use lake_tests::bench::{Bench, Place};
 use lake_tests::isolation::{ASKER, Expectation, VICTIM, VICTIM_LIKES, VICTIM_MARK, fixtures};
+
+use crate::opened;
+
+everywhere!(async
+    no_statement_sees_or_touches_another_workspace,
+);
 
 fn posts(mark: &str, likes: &[i64]) -> RecordBatch {
     let schema = Schema::new(vec![
@@ -44,8 +50,8 @@ fn mentions(mark: &str, counts: &[i64]) -> RecordBatch {
         .unwrap()
 }
 
-async fn seeded(folder: &Path, with_victim: bool) -> Lake {
-    let lake = Lake::builder().uri(folder.to_str().unwrap()).threads(2).build().unwrap();
+async fn seeded(bench: &Bench, with_victim: bool) -> Lake {
+    let lake = opened(bench);
     let mut tenants = vec![(ASKER, "acme-own", vec![1, 2, 3], vec![5, 6])];
     if with_victim {
         tenants.push((VICTIM, VICTIM_MARK, vec![7, VICTIM_LIKES], vec![9]));
@@ -61,7 +67,7 @@ async fn seeded(folder: &Path, with_victim: bool) -> Lake {
 }
 
 /// The rows, sorted, or the error with what differs from lake to lake left out.
-async fn outcome(lake: &Lake, root: &Path, sql: &str) -> (bool, String) {
+async fn outcome(lake: &Lake, root: &str, sql: &str) -> (bool, String) {
     let result = async { lake.workspace(ASKER)?.collect(sql).await }.await;
     let (fine, text) = match result {
         Ok(batches) => {
@@ -71,7 +77,7 @@ async fn outcome(lake: &Lake, root: &Path, sql: &str) -> (bool, String) {
         }
         Err(error) => (false, format!("{error} {:?}", error.hint())),
     };
-    (fine, without_file_ids(&text.replace(&root.to_string_lossy().into_owned(), "LAKE")))
+    (fine, without_file_ids(&text.replace(root, "LAKE")))
 }
 
 /// The names of files hold an id that differs from lake to lake: `part-00000-<36 characters>`.
@@ -85,17 +91,17 @@ fn is_explained(sql: &str) -> bool {
     sql.to_lowercase().lines().any(|l| l.trim_start().starts_with("explain"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_statement_sees_or_touches_another_workspace() {
-    let (with, without) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (lake, alone) = (seeded(with.path(), true).await, seeded(without.path(), false).await);
-    let before = files(with.path());
+async fn no_statement_sees_or_touches_another_workspace(place: Place) {
+    let (with, without) = (Bench::on(place), Bench::on(place));
+    let (lake, alone) = (seeded(&with, true).await, seeded(&without, false).await);
+    let (root, root_alone) = (with.location().uri, without.location().uri);
+    let before = with.files();
     let mut leaks = vec![];
     let cases = fixtures();
     for case in &cases {
-        let sql = case.sql_at(with.path());
-        let (fine, text) = outcome(&lake, with.path(), &sql).await;
-        let (_, expected) = outcome(&alone, without.path(), &case.sql_at(without.path())).await;
+        let sql = case.sql_at(&root);
+        let (fine, text) = outcome(&lake, &root, &sql).await;
+        let (_, expected) = outcome(&alone, &root_alone, &case.sql_at(&root_alone)).await;
         if text.contains(VICTIM_MARK) || text.contains(&VICTIM_LIKES.to_string()) && !sql.contains(&VICTIM_LIKES.to_string()) {
             leaks.push(format!("{}: shows the victim's rows: {text}", case.name));
         }
@@ -110,22 +116,6 @@ async fn no_statement_sees_or_touches_another_workspace() {
         }
     }
     assert!(cases.len() >= 25);
-    assert_eq!(files(with.path()), before, "a statement wrote");
+    assert_eq!(with.files(), before, "a statement wrote");
     assert!(leaks.is_empty(), "{} of {} statements:\n{}", leaks.len(), cases.len(), leaks.join("\n\n"));
-}
-
-fn files(root: &Path) -> Vec<String> {
-    let mut found = vec![];
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            if entry.path().is_dir() {
-                folders.push(entry.path())
-            } else {
-                found.push(entry.path().to_string_lossy().into_owned())
-            }
-        }
-    }
-    found.sort();
-    found
 }

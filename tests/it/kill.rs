@@ -3,8 +3,15 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use lake_tests::binary::{Bench, assert_adds_up};
+use lake_tests::bench::{Bench, Place};
+use lake_tests::binary::{assert_adds_up, checkout};
 use lake_tests::python::{Reader, python};
+
+everywhere!(
+    a_hundred_killed_runs_over_a_growing_feed_leave_the_tables_right,
+    ctrl_c_leaves_every_table_whole_and_a_report,
+    runs_that_start_together_on_an_empty_lake_double_nothing,
+);
 
 const PIPELINE: &str = "tests/pipelines/growing.yaml";
 const RUNS: usize = 100;
@@ -17,9 +24,8 @@ fn moment(step: usize, most: Duration) -> Duration {
     most.mul_f64(((x >> 11) as f64) / ((1u64 << 53) as f64))
 }
 
-#[test]
-fn a_hundred_killed_runs_over_a_growing_feed_leave_the_tables_right() {
-    let bench = Bench::new();
+fn a_hundred_killed_runs_over_a_growing_feed_leave_the_tables_right(place: Place) {
+    let bench = Bench::on(place);
     let (all, feed) = (bench.path("all"), bench.path("feed"));
     let bench = bench.with_env("FEED_DIR", &feed);
     std::fs::create_dir_all(&all).unwrap();
@@ -54,16 +60,13 @@ fn a_hundred_killed_runs_over_a_growing_feed_leave_the_tables_right() {
     }
     assert!(killed > RUNS / 2, "only {killed} of {RUNS} runs were killed");
     assert_adds_up(&bench.run_pipeline(PIPELINE));
-    let expected = bench.path("expected.json");
-    python.expect("growing", &feed, &expected).unwrap();
-    python.compare(&bench.lake(), Reader::Polars, &expected, None).unwrap();
+    bench.assert_equals_oracle("growing", &feed, &[Reader::Polars], None);
     let again = bench.run_pipeline(PIPELINE);
     assert!(again["tables"].as_array().unwrap().iter().all(|t| t["status"] == "unchanged"), "{again}");
 }
 
-#[test]
-fn ctrl_c_leaves_every_table_whole_and_a_report() {
-    let bench = Bench::new();
+fn ctrl_c_leaves_every_table_whole_and_a_report(place: Place) {
+    let bench = Bench::on(place);
     let mut run = bench
         .command(["run", "pipelines/quickstart.yaml", "--output", "json"])
         .stdout(Stdio::piped())
@@ -78,16 +81,13 @@ fn ctrl_c_leaves_every_table_whole_and_a_report() {
     let report = bench.run_pipeline("pipelines/quickstart.yaml");
     assert_eq!(report["status"], "succeeded");
     assert_adds_up(&report);
-    let (python, expected) = (python(), bench.path("expected.json"));
-    python.expect("quickstart", &lake_tests::binary::checkout().join("data/quickstart"), &expected).unwrap();
-    python.compare(&bench.lake(), Reader::Polars, &expected, None).unwrap();
+    bench.assert_equals_oracle("quickstart", &checkout().join("data/quickstart"), &[Reader::Polars], None);
 }
 
-#[test]
-fn runs_that_start_together_on_an_empty_lake_double_nothing() {
-    let (python, data) = (python(), lake_tests::binary::checkout().join("data/quickstart"));
+fn runs_that_start_together_on_an_empty_lake_double_nothing(place: Place) {
+    let data = checkout().join("data/quickstart");
     for _ in 0..4 {
-        let bench = Bench::new();
+        let bench = Bench::on(place);
         let start = || {
             bench
                 .command(["run", "pipelines/quickstart.yaml", "--quiet"])
@@ -101,9 +101,7 @@ fn runs_that_start_together_on_an_empty_lake_double_nothing() {
             let done = run.wait_with_output().unwrap();
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         }
-        let expected = bench.path("expected.json");
-        python.expect("quickstart", &data, &expected).unwrap();
-        python.compare(&bench.lake(), Reader::Polars, &expected, None).unwrap();
+        bench.assert_equals_oracle("quickstart", &data, &[Reader::Polars], None);
         let tombstones = bench.run(["status", "--output", "json"]).succeeded().json();
         let rows = |name: &str| {
             tombstones

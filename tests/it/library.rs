@@ -6,6 +6,18 @@ use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use lake::table::At;
 use lake::{ErrorKind, Lake, Once};
+use lake_tests::bench::{Bench, Place};
+
+use crate::opened;
+
+everywhere!(async
+    rows_of_each_workspace_are_written_and_read_apart,
+    a_write_with_a_number_happens_once,
+    many_writers_lose_and_double_nothing,
+    merged_rows_replace_those_of_the_same_key_and_old_versions_stay_readable,
+    rows_that_claim_another_workspace_are_refused,
+    columns_that_do_not_fit_the_table_are_named,
+);
 
 fn rows(ids: &[i64], text: &str) -> RecordBatch {
     let schema = Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("text", DataType::Utf8, true)]);
@@ -13,9 +25,9 @@ fn rows(ids: &[i64], text: &str) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(ids.to_vec())), Arc::new(texts)]).unwrap()
 }
 
-fn lake() -> (Lake, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Lake::builder().uri(folder.path().to_str().unwrap()).build().unwrap(), folder)
+fn lake(place: Place) -> (Lake, Bench) {
+    let bench = Bench::on(place);
+    (opened(&bench), bench)
 }
 
 async fn count(lake: &Lake, workspace: &str, sql: &str) -> i64 {
@@ -23,9 +35,8 @@ async fn count(lake: &Lake, workspace: &str, sql: &str) -> i64 {
     batches.iter().map(|b| b.column(0).as_primitive::<Int64Type>().value(0)).sum()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_of_each_workspace_are_written_and_read_apart() {
-    let (lake, _folder) = lake();
+async fn rows_of_each_workspace_are_written_and_read_apart(place: Place) {
+    let (lake, _bench) = lake(place);
     for workspace in ["acme", "globex & söhne/ü", "with space"] {
         lake.workspace(workspace).unwrap().append("silver.notes", &[rows(&[1, 2], workspace)], None).await.unwrap();
     }
@@ -43,9 +54,8 @@ async fn rows_of_each_workspace_are_written_and_read_apart() {
     assert_eq!(count(&lake, "nobody", "SELECT count(*) FROM silver.notes").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_with_a_number_happens_once() {
-    let (lake, _folder) = lake();
+async fn a_write_with_a_number_happens_once(place: Place) {
+    let (lake, _bench) = lake(place);
     let acme = lake.workspace("acme").unwrap();
     let once = |number| Some(Once { name: "orders@eu".into(), number });
     let first = acme.append("silver.notes", &[rows(&[1], "a")], once(7)).await.unwrap();
@@ -58,9 +68,8 @@ async fn a_write_with_a_number_happens_once() {
     assert_eq!(count(&lake, "globex", "SELECT count(*) FROM silver.notes").await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_writers_lose_and_double_nothing() {
-    let (lake, _folder) = lake();
+async fn many_writers_lose_and_double_nothing(place: Place) {
+    let (lake, _bench) = lake(place);
     lake.workspace("w0").unwrap().append("silver.notes", &[rows(&[-1], "seed")], None).await.unwrap();
     let writers = (0..6).map(|w| {
         let workspace = lake.workspace(&format!("w{}", w % 2)).unwrap();
@@ -78,9 +87,8 @@ async fn many_writers_lose_and_double_nothing() {
     assert_eq!(total, 31);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn merged_rows_replace_those_of_the_same_key_and_old_versions_stay_readable() {
-    let (lake, _folder) = lake();
+async fn merged_rows_replace_those_of_the_same_key_and_old_versions_stay_readable(place: Place) {
+    let (lake, _bench) = lake(place);
     let acme = lake.workspace("acme").unwrap();
     let first = acme.merge("silver.notes", &[rows(&[1, 2], "old")], &["id"], None, None).await.unwrap();
     acme.merge("silver.notes", &[rows(&[2, 3], "new")], &["id"], None, None).await.unwrap();
@@ -91,9 +99,8 @@ async fn merged_rows_replace_those_of_the_same_key_and_old_versions_stay_readabl
     assert_eq!(then[0].column(0).as_primitive::<Int64Type>().value(0), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_that_claim_another_workspace_are_refused() {
-    let (lake, _folder) = lake();
+async fn rows_that_claim_another_workspace_are_refused(place: Place) {
+    let (lake, _bench) = lake(place);
     let batch = rows(&[1], "x");
     let schema = Schema::new(
         batch
@@ -111,9 +118,8 @@ async fn rows_that_claim_another_workspace_are_refused() {
     assert!(lake.tables().await.unwrap().is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn columns_that_do_not_fit_the_table_are_named() {
-    let (lake, _folder) = lake();
+async fn columns_that_do_not_fit_the_table_are_named(place: Place) {
+    let (lake, _bench) = lake(place);
     let acme = lake.workspace("acme").unwrap();
     acme.append("silver.notes", &[rows(&[1], "x")], None).await.unwrap();
     let schema = Schema::new(vec![Field::new("id", DataType::Utf8, true)]);

@@ -1,53 +1,37 @@
 //! The quickstart as a newcomer runs it, against the oracle, through every reader.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use lake_tests::binary::{Bench, assert_adds_up, checkout, table};
+use lake_tests::bench::{Bench, Place};
+use lake_tests::binary::{assert_adds_up, checkout, table};
 use lake_tests::python::{Reader, python};
+
+everywhere!(
+    every_reader_finds_what_the_oracle_computes_from_the_raw_files,
+    a_second_run_writes_nothing_and_says_so,
+    of_a_file_added_only_that_file_is_read,
+    each_workspace_alone_and_then_the_feed_come_to_the_same_tables,
+    the_example_crawler_replays_its_profiles_once,
+    lineage_of_a_gold_column_reaches_the_source_file,
+);
 
 const PIPELINE: &str = "pipelines/quickstart.yaml";
 
-/// Every file of the Delta logs below a lake.
-fn log_files(lake: &Path) -> BTreeMap<String, u64> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![lake.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if !path.starts_with(lake.join("_lake")) {
-                found.insert(path.strip_prefix(lake).unwrap().to_string_lossy().into_owned(), entry.metadata().unwrap().len());
-            }
-        }
-    }
-    found
-}
-
-#[test]
-fn every_reader_finds_what_the_oracle_computes_from_the_raw_files() {
-    let bench = Bench::new();
+fn every_reader_finds_what_the_oracle_computes_from_the_raw_files(place: Place) {
+    let bench = Bench::on(place);
     let report = bench.run_pipeline(PIPELINE);
     assert_eq!(report["status"], "succeeded");
     assert_adds_up(&report);
     let report_file = bench.path("run.json");
     std::fs::write(&report_file, report.to_string()).unwrap();
-    let (python, expected) = (python(), bench.path("expected.json"));
-    python.expect("quickstart", &checkout().join("data/quickstart"), &expected).unwrap();
-    for reader in Reader::ALL {
-        python.compare(&bench.lake(), reader, &expected, Some(&report_file)).unwrap();
-    }
+    bench.assert_equals_oracle("quickstart", &checkout().join("data/quickstart"), &Reader::ALL, Some(&report_file));
 }
 
-#[test]
-fn a_second_run_writes_nothing_and_says_so() {
-    let bench = Bench::new();
+fn a_second_run_writes_nothing_and_says_so(place: Place) {
+    let bench = Bench::on(place);
     bench.run_pipeline(PIPELINE);
-    let before = log_files(&bench.lake());
+    let before = bench.table_files();
     let second = bench.run(["run", PIPELINE]).succeeded();
     assert!(second.stderr().contains("nothing to do") || second.stdout().contains("nothing to do"), "{}", second.stderr());
-    assert_eq!(log_files(&bench.lake()), before);
+    assert_eq!(bench.table_files(), before);
     let third = bench.run_pipeline(PIPELINE);
     for table in third["tables"].as_array().unwrap() {
         assert_eq!(table["status"], "unchanged", "{table}");
@@ -55,9 +39,8 @@ fn a_second_run_writes_nothing_and_says_so() {
     }
 }
 
-#[test]
-fn of_a_file_added_only_that_file_is_read() {
-    let bench = Bench::new();
+fn of_a_file_added_only_that_file_is_read(place: Place) {
+    let bench = Bench::on(place);
     let data = bench.path("feed");
     let bench = bench.with_env("FEED_DIR", &data);
     std::fs::create_dir_all(&data).unwrap();
@@ -72,14 +55,11 @@ fn of_a_file_added_only_that_file_is_read() {
     assert_eq!(bronze["files_read"], 1, "{bronze}");
     assert!(bronze["rows_read"].as_u64().unwrap() < rows * 2);
     assert_adds_up(&second);
-    let expected = bench.path("expected.json");
-    python.expect("growing", &data, &expected).unwrap();
-    python.compare(&bench.lake(), Reader::Polars, &expected, None).unwrap();
+    bench.assert_equals_oracle("growing", &data, &[Reader::Polars], None);
 }
 
-#[test]
-fn each_workspace_alone_and_then_the_feed_come_to_the_same_tables() {
-    let bench = Bench::new();
+fn each_workspace_alone_and_then_the_feed_come_to_the_same_tables(place: Place) {
+    let bench = Bench::on(place);
     for workspace in ["acme", "globex"] {
         let report = bench.run(["run", PIPELINE, "--workspace", workspace, "--output", "json"]).succeeded().json();
         assert_eq!(report["workspaces"], serde_json::json!([workspace]));
@@ -87,14 +67,11 @@ fn each_workspace_alone_and_then_the_feed_come_to_the_same_tables() {
     }
     let feed = bench.run_pipeline(PIPELINE);
     assert_adds_up(&feed);
-    let (python, expected) = (python(), bench.path("expected.json"));
-    python.expect("quickstart", &checkout().join("data/quickstart"), &expected).unwrap();
-    python.compare(&bench.lake(), Reader::Polars, &expected, None).unwrap();
+    bench.assert_equals_oracle("quickstart", &checkout().join("data/quickstart"), &[Reader::Polars], None);
 }
 
-#[test]
-fn the_example_crawler_replays_its_profiles_once() {
-    let bench = Bench::new();
+fn the_example_crawler_replays_its_profiles_once(place: Place) {
+    let bench = Bench::on(place);
     let first = bench.run_pipeline("pipelines/profiles.yaml");
     assert_eq!(first["status"], "succeeded");
     assert!(table(&first, "silver.profiles")["rows_written"].as_u64().unwrap() > 10, "{first}");
@@ -102,9 +79,8 @@ fn the_example_crawler_replays_its_profiles_once() {
     assert!(second["tables"].as_array().unwrap().iter().all(|t| t["status"] == "unchanged"), "{second}");
 }
 
-#[test]
-fn lineage_of_a_gold_column_reaches_the_source_file() {
-    let bench = Bench::new();
+fn lineage_of_a_gold_column_reaches_the_source_file(place: Place) {
+    let bench = Bench::on(place);
     bench.run_pipeline(PIPELINE);
     let tree = bench.run(["lineage", "gold.daily_mentions.posts"]).succeeded().stdout();
     assert!(tree.contains("silver.posts") && tree.contains("bronze.posts"), "{tree}");

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Opens every Delta table of a lake with one reader, and nothing of `lake`, and says what that reader found in it.
 
-    read_tables.py --lake DIR --reader polars|duckdb|deltalake|spark --out actual.json [--rows]
+    read_tables.py --lake DIR|s3://BUCKET/PREFIX --reader polars|duckdb|deltalake|spark --out actual.json [--rows]
 
-The result has the shape of `oracle.py`'s `tables`. With `--rows` the rows are written beside it, `actual/<table>.csv`.
+A lake on S3 is reached with `AWS_ENDPOINT_URL` and the other variables of that kind. The result has the shape of `oracle.py`'s `tables`. With `--rows` the rows are written beside it, `actual/<table>.csv`.
 """
 import argparse
 import atexit
@@ -22,26 +22,27 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import places
 from rows import WORKSPACE, Rows
 
 LAYERS = ["bronze", "silver", "gold"]
 
 
-def polars_reader() -> Callable[[pathlib.Path], pa.Table]:
+def polars_reader() -> Callable[[str], pa.Table]:
     """Polars: the log through delta-rs, the files through its own Parquet reader."""
     import polars
 
-    return lambda path: polars.read_delta(str(path)).to_arrow()
+    return lambda place: polars.read_delta(place, storage_options=places.options(place)).to_arrow()
 
 
-def deltalake_reader() -> Callable[[pathlib.Path], pa.Table]:
+def deltalake_reader() -> Callable[[str], pa.Table]:
     """The `deltalake` package: the log by delta-rs, the files by PyArrow."""
     from deltalake import DeltaTable
 
-    return lambda path: DeltaTable(path).to_pyarrow_table()
+    return lambda place: DeltaTable(place, storage_options=places.options(place)).to_pyarrow_table()
 
 
-def duckdb_reader() -> Callable[[pathlib.Path], pa.Table]:
+def duckdb_reader() -> Callable[[str], pa.Table]:
     """DuckDB's Parquet reader over the files that the log names.
 
     DuckDB's own `delta` extension is not in its package but downloaded on first use, which a test must not do. So the log is read by the
@@ -53,12 +54,12 @@ def duckdb_reader() -> Callable[[pathlib.Path], pa.Table]:
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'; SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
 
-    def read(path: pathlib.Path) -> pa.Table:
-        table = DeltaTable(path)
+    def read(place: str) -> pa.Table:
+        table = DeltaTable(place)
         actions = pa.table(table.get_add_actions(flatten=True))
         if not actions.num_rows:
             return pa.schema(table.schema().to_arrow()).empty_table()
-        files = [str(path / unquote(name)) for name in actions.column("path").to_pylist()]
+        files = [os.path.join(place, unquote(name)) for name in actions.column("path").to_pylist()]
         partitions = {name: actions.column(f"partition.{name}") for name in table.metadata().partition_columns}
         db.register("file_partitions", pa.table({"filename": files} | partitions))
         listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
@@ -84,7 +85,7 @@ def java_home() -> str:
     raise SystemExit("Spark needs Java 17 and none was found: install it (Debian: `apt-get install openjdk-17-jre-headless`) or set JAVA_HOME")
 
 
-def spark_reader() -> Callable[[pathlib.Path], pa.Table]:
+def spark_reader() -> Callable[[str], pa.Table]:
     """Spark with Delta's own library, from the jars beside this Python; it asks no network."""
     jars = sorted(glob.glob(os.path.join(sys.prefix, "jars", "*.jar")))
     if not jars:
@@ -107,15 +108,18 @@ def spark_reader() -> Callable[[pathlib.Path], pa.Table]:
     for name, value in settings.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
-    return lambda path: session.read.format("delta").load(str(path)).toArrow()
+    return lambda place: session.read.format("delta").load(place).toArrow()
 
 
 READERS = {"polars": polars_reader, "duckdb": duckdb_reader, "deltalake": deltalake_reader, "spark": spark_reader}
+# Their S3 clients are downloaded on first use, which a test must not do. They read a copy on disk: a Delta table is the same wherever it is.
+LOCAL_ONLY = ("duckdb", "spark")
 
 
-def delta_tables(lake: pathlib.Path) -> dict[str, pathlib.Path]:
-    """`layer.name` -> folder of every table."""
-    return {f"{layer}.{log.parent.name}": log.parent for layer in LAYERS for log in sorted((lake / layer).glob("*/_delta_log"))}
+def delta_tables(lake: str) -> dict[str, str]:
+    """`layer.name` -> place of every table."""
+    names = {(layer, name.split("/")[0]) for layer in LAYERS for name in places.files(f"{lake}/{layer}") if name.split("/")[1:2] == ["_delta_log"]}
+    return {f"{layer}.{name}": f"{lake}/{layer}/{name}" for layer, name in sorted(names)}
 
 
 def summarise(name: str, table: pa.Table, folder: pathlib.Path | None) -> dict:
@@ -133,21 +137,26 @@ def summarise(name: str, table: pa.Table, folder: pathlib.Path | None) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lake", required=True, type=pathlib.Path)
+    parser.add_argument("--lake", required=True)
     parser.add_argument("--reader", required=True, choices=sorted(READERS))
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--rows", action="store_true")
     args = parser.parse_args()
     # What an earlier call found must not be taken for what this one failed to find.
     args.out.unlink(missing_ok=True)
-    found = delta_tables(args.lake)
+    lake = places.resolved(args.lake)
+    if places.is_remote(lake) and args.reader in LOCAL_ONLY:
+        scratch = tempfile.mkdtemp(prefix="lake-copy-")
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        lake = places.copied(lake, scratch)
+    found = delta_tables(lake)
     if not found:
         raise SystemExit(f"there is no Delta table below {args.lake}")
     read = READERS[args.reader]()
     folder = args.out.with_suffix("") if args.rows else None
     tables = {}
-    for name, path in found.items():
-        table = read(path.resolve())
+    for name, place in found.items():
+        table = read(place)
         if WORKSPACE not in table.column_names:
             raise SystemExit(f"{name} has no column `{WORKSPACE}`")
         tables[name] = summarise(name, table, folder)

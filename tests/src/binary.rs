@@ -1,10 +1,11 @@
-//! The `lake` binary and runs of it in folders of their own.
+//! The `lake` binary and what it leaves when it ends.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
+
+pub use crate::bench::{Bench, Location, Place};
 
 /// The checkout.
 pub fn checkout() -> PathBuf {
@@ -21,75 +22,6 @@ pub fn lake_binary() -> PathBuf {
     match beside {
         Some(binary) if binary.is_file() => binary,
         _ => panic!("there is no `lake` beside this test; build all members: `cargo test --workspace`"),
-    }
-}
-
-/// A lake in a folder that vanishes with it; commands run in the checkout, so that shipped pipelines find their data.
-#[derive(Debug)]
-pub struct Bench {
-    folder: tempfile::TempDir,
-    env: Vec<(String, String)>,
-}
-
-impl Default for Bench {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Bench {
-    /// An empty lake.
-    ///
-    /// # Panics
-    /// When no folder can be made.
-    #[expect(clippy::expect_used, reason = "test support")]
-    pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), env: vec![] }
-    }
-
-    /// With an environment variable for every command.
-    #[must_use]
-    pub fn with_env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
-        self.env.push((name.to_string(), value.as_ref().to_string_lossy().into_owned()));
-        self
-    }
-
-    /// The root of the lake.
-    pub fn lake(&self) -> PathBuf {
-        self.folder.path().join("lake")
-    }
-
-    /// A folder beside the lake.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// A command of `lake` that has not started. Nothing of this process's own settings reaches it.
-    pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(lake_binary());
-        command.current_dir(checkout()).env("LAKE_URI", self.lake()).env("NO_COLOR", "1").args(args);
-        for name in ["WORKSPACE_ID", "LAKE_MEMORY", "LAKE_CATALOG_FILE", "DATA_CATALOG", "RUST_LOG", "LAKE_LOG"] {
-            command.env_remove(name);
-        }
-        command.envs(self.env.iter().map(|(n, v)| (n.as_str(), v.as_str())));
-        command
-    }
-
-    /// Runs a command to its end.
-    ///
-    /// # Panics
-    /// When it does not start.
-    #[expect(clippy::expect_used, reason = "test support")]
-    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Finished {
-        Finished(self.command(args).output().expect("`lake` starts"))
-    }
-
-    /// Runs a pipeline that must succeed; gives its report.
-    ///
-    /// # Panics
-    /// When it fails, with what it said.
-    pub fn run_pipeline(&self, pipeline: &str) -> Value {
-        self.run(["run", pipeline, "--output", "json"]).succeeded().json()
     }
 }
 
@@ -111,6 +43,11 @@ impl Finished {
     /// What it said.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    /// All it wrote: the summary of a run, with the reasons of failures, is a result; progress and errors of the command are talk.
+    pub fn said(&self) -> String {
+        self.stdout() + &self.stderr()
     }
 
     /// Itself, when it succeeded.

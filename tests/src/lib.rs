@@ -1,5 +1,6 @@
 //! Support for the end-to-end tests.
 
+pub mod bench;
 pub mod binary;
 mod cache;
 pub mod isolation;

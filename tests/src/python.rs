@@ -4,37 +4,20 @@
 //! from. A change of a pinned version makes a new one; several checkouts share one.
 
 use std::ffi::OsStr;
-use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use sha2::{Digest, Sha256};
+
+use crate::bench::Location;
+use crate::cache::{self, Result, io_error, said};
 
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 const DELTA_JARS: &str = include_str!("../python/delta-jars.xml");
 
 /// What the environment is made by, besides the two files: a change of the recipe below must change this.
 const RECIPE: &str = "1";
-
-/// Why the environment could not be made, or what a script said before it failed.
-#[derive(Debug)]
-pub struct PythonError {
-    message: String,
-    hint: Option<&'static str>,
-}
-
-impl fmt::Display for PythonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        self.hint.map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
-    }
-}
-
-impl std::error::Error for PythonError {}
-
-/// The result of this module.
-pub type Result<T> = std::result::Result<T, PythonError>;
 
 /// A reader of Delta tables that is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,21 +67,12 @@ impl PythonEnv {
     /// # Errors
     /// When Python 3.11, Maven or a package is not to be had; nothing half made is left in the environment's place.
     pub fn open() -> Result<Self> {
-        Self::open_in(&cache_folder()?)
+        Self::open_in(&cache::folder()?)
     }
 
     fn open_in(cache: &Path) -> Result<Self> {
         let root = cache.join(fingerprint(&interpreter()?));
-        if !root.exists() {
-            fs::create_dir_all(cache).map_err(|error| io_error("create", cache, &error))?;
-            let lock_path = root.with_extension("lock");
-            let lock = File::create(&lock_path).map_err(|error| io_error("create", &lock_path, &error))?;
-            lock.lock().map_err(|error| io_error("lock", &lock_path, &error))?;
-            // Another process may have made it while this one waited.
-            if !root.exists() {
-                make(&root)?;
-            }
-        }
+        cache::make_once(&root, make)?;
         Ok(Self { root })
     }
 
@@ -146,34 +120,18 @@ impl PythonEnv {
     ///
     /// # Errors
     /// When anything differs: the message says what, by table and workspace. Also as [`PythonEnv::run`].
-    pub fn compare(&self, lake: &Path, reader: Reader, expected: &Path, report: Option<&Path>) -> Result<String> {
+    pub fn compare(&self, lake: impl Into<Location>, reader: Reader, expected: &Path, report: Option<&Path>) -> Result<String> {
+        let Location { uri, options } = lake.into();
         let actual = expected.with_extension(format!("{}.json", reader.as_str()));
-        let read = [
-            "--lake".as_ref(),
-            lake.as_os_str(),
-            "--reader".as_ref(),
-            reader.as_str().as_ref(),
-            "--out".as_ref(),
-            actual.as_os_str(),
-        ];
-        self.run("read_tables.py", read.into_iter().chain([OsStr::new("--rows")]))?;
+        let mut read = self.command("read_tables.py");
+        read.args(["--rows", "--lake", &uri, "--reader", reader.as_str(), "--out"]).arg(&actual).envs(options);
+        said("read_tables.py", read.output(), None)?;
         let mut arguments = vec![OsStr::new("--expected"), expected.as_os_str(), OsStr::new("--actual"), actual.as_os_str()];
         if let Some(report) = report {
             arguments.extend([OsStr::new("--report"), report.as_os_str()]);
         }
         self.run("compare.py", arguments)
     }
-}
-
-fn cache_folder() -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("LAKE_TEST_CACHE") {
-        return Ok(PathBuf::from(folder));
-    }
-    let home = std::env::var_os("HOME").ok_or_else(|| PythonError {
-        message: "neither `LAKE_TEST_CACHE` nor `HOME` is set".into(),
-        hint: Some("set `LAKE_TEST_CACHE` to a folder with 2 GB of room"),
-    })?;
-    Ok(Path::new(&home).join(".cache/lake/test-env"))
 }
 
 fn interpreter_of(environment: &Path) -> PathBuf {
@@ -201,23 +159,17 @@ fn fingerprint(interpreter: &str) -> String {
     digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes the environment aside and moves it into place when it is whole. The caller holds the lock.
-fn make(root: &Path) -> Result<()> {
-    let aside = root.with_extension("building");
-    if aside.exists() {
-        fs::remove_dir_all(&aside).map_err(|error| io_error("remove", &aside, &error))?;
-    }
+fn make(environment: &Path) -> Result<()> {
     said(
         "python3 -m venv",
-        base_python().args(["-m", "venv"]).arg(&aside).output(),
+        base_python().args(["-m", "venv"]).arg(environment).output(),
         Some("Debian has it in the package `python3-venv`"),
     )?;
     // The jars come first: a machine without Maven learns so at once, not after the packages.
-    fetch_delta_jars(&aside)?;
-    install_packages(&aside)?;
+    fetch_delta_jars(environment)?;
+    install_packages(environment)?;
     let imports = "import polars, duckdb, deltalake, pyarrow, pyspark, delta";
-    said("python", Command::new(interpreter_of(&aside)).args(["-c", imports]).output(), None)?;
-    fs::rename(&aside, root).map_err(|error| io_error("move into place", &aside, &error))
+    said("python", Command::new(interpreter_of(environment)).args(["-c", imports]).output(), None).map(drop)
 }
 
 fn install_packages(environment: &Path) -> Result<()> {
@@ -243,20 +195,6 @@ fn fetch_delta_jars(environment: &Path) -> Result<()> {
         .arg(format!("-DoutputDirectory={}", environment.join("jars").display()))
         .current_dir(&project);
     said("mvn", maven.output(), Some(hint)).map(drop)
-}
-
-fn said(what: &str, output: std::io::Result<Output>, hint: Option<&'static str>) -> Result<String> {
-    let output = output.map_err(|error| PythonError { message: format!("`{what}` cannot be started: {error}"), hint })?;
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(stdout);
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(PythonError { message: format!("`{what}` failed ({}):\n{stdout}{stderr}", output.status), hint })
-}
-
-fn io_error(verb: &str, path: &Path, error: &std::io::Error) -> PythonError {
-    PythonError { message: format!("cannot {verb} `{}`: {error}", path.display()), hint: None }
 }
 
 #[cfg(test)]
@@ -367,11 +305,5 @@ mod tests {
         fs::write(&report, r#"{"tables": [{"table": "silver.posts", "rows_read": 1}]}"#).unwrap();
         let said = python().compare(&lake, Reader::DeltaLake, &expected, Some(&report)).unwrap_err().to_string();
         assert!(said.contains("silver.posts: rows_read is 1") && said.contains("bronze.posts: not in the report"), "{said}");
-    }
-
-    #[test]
-    fn a_hint_comes_with_an_error() {
-        let error = said("mvn", Command::new("no-such-program").output(), Some("install it")).unwrap_err();
-        assert!(error.to_string().ends_with("hint: install it"), "{error}");
     }
 }
