@@ -52,6 +52,7 @@ impl Job<'_> {
         if changed.is_empty() && !definition_changed {
             return Ok(report);
         }
+        self.context.name(Some(changed.clone()));
         let schema = self.written_schema(&state)?;
         let mut writer =
             TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::within(self.context.lake.engine().memory()));

@@ -1,5 +1,6 @@
 //! What every job is given: the lake, what it may touch, who it works for, and whom to tell.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -64,6 +65,13 @@ impl JobContext {
     /// [`ErrorKind::Cancelled`].
     pub fn check_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+    }
+
+    /// Says of which workspaces the batch at hand is, `None` being all of them: what a feed's job touches beside them is not committed.
+    pub(crate) fn name(&self, workspaces: Option<BTreeSet<String>>) {
+        if let Some(footprint) = self.lake.footprint() {
+            footprint.name(workspaces);
+        }
     }
 
     /// Runs `work`, which commits to `table`, again from its reading on as long as another writer commits first. One that was overtaken again and

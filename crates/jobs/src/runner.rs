@@ -7,7 +7,7 @@ use std::time::Instant;
 use chrono::Utc;
 use lake::pipeline::TableName;
 use lake::report::{ErrorReport, RUN_SCHEMA, RunReport, RunStatus, TableReport, TableStatus};
-use lake::table::{At, Scope};
+use lake::table::{At, Footprint, Scope};
 use lake::{Error, ErrorKind, Lake, Result};
 use lake_catalog::{ColumnRecord, RunRecord, TableLineage, TableRecord};
 use object_store::path::Path;
@@ -113,30 +113,32 @@ impl Run<'_> {
     #[tracing::instrument(skip_all, fields(run_id = %self.context.run_id, table = %name))]
     async fn table(&self, name: &TableName) -> TableReport {
         let clock = Instant::now();
-        let done = self.job(name).await;
+        let footprint = Footprint::of(self.context.scope.clone());
+        let done = self.job(name, &JobContext { lake: self.context.lake.noted(&footprint), ..self.context.clone() }).await;
         let mut report = match done {
             Ok(report) => report,
             Err(error) => self.failed(name, &error).await,
         };
         report.seconds = clock.elapsed().as_secs_f64();
+        (report.partitions_read, report.partitions_written) = (footprint.read(), footprint.written());
         tracing::info!(status = ?report.status, rows_in = report.rows_read, rows_out = report.rows_written, "table done");
         report
     }
 
-    async fn job(&self, name: &TableName) -> Result<TableReport> {
+    async fn job(&self, name: &TableName, context: &JobContext) -> Result<TableReport> {
         let compiled = &self.project.compiled;
         if let Some(source) = self.project.bronze.get(name) {
             return match source {
-                BronzeSource::Files(intake) => ingest(&self.context, intake).await,
-                BronzeSource::Program(intake) => ingest_program(&self.context, intake).await,
+                BronzeSource::Files(intake) => ingest(context, intake).await,
+                BronzeSource::Program(intake) => ingest_program(context, intake).await,
             };
         }
         let description = self.project.description(name);
         if let Some(table) = compiled.silver.get(name) {
-            return refine(&self.context, table, description.as_deref()).await;
+            return refine(context, table, description.as_deref()).await;
         }
         match compiled.gold.get(name) {
-            Some(table) => aggregate(&self.context, table, description.as_deref()).await,
+            Some(table) => aggregate(context, table, description.as_deref()).await,
             None => Err(Error::new(ErrorKind::Internal, format!("nothing builds `{name}`"))),
         }
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Layer, TableName};
 use crate::source_options::SourceOptions;
 use crate::storage::{BOOKKEEPING, Root, explain};
-use crate::table::{At, Snapshot};
+use crate::table::{At, Footprint, Snapshot};
 use crate::workspace::Workspace;
 use crate::workspace_id::WorkspaceId;
 
@@ -115,6 +115,18 @@ impl Lake {
     /// The engine that all workspaces share.
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// The same lake as one job sees it: `footprint` notes what is read and written through it, and commits outside of it are refused.
+    #[must_use]
+    pub fn noted(&self, footprint: &Footprint) -> Self {
+        let Inner { root, engine, sources } = self.inner.as_ref();
+        Self { inner: Arc::new(Inner { root: root.noted(footprint), engine: engine.clone(), sources: sources.clone() }) }
+    }
+
+    /// What is read and written through this handle, where it is noted.
+    pub fn footprint(&self) -> Option<&Footprint> {
+        self.inner.root.footprint()
     }
 
     /// A workspace: the only way to read rows.

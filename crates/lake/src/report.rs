@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The schema name of [`RunReport`].
 pub const RUN_SCHEMA: &str = "lake.run.v1";
@@ -111,6 +112,13 @@ pub struct TableReport {
     /// How often the commit was sent again because another writer committed first and what it did made no difference.
     #[serde(default)]
     pub commits_resent: u32,
+    /// Partitions of this and of other tables of which files were read, those of attempts that came to nothing included.
+    #[serde(default)]
+    pub partitions_read: Partitions,
+    /// Partitions of this table and of those beside it in which files were written, likewise. Every one was checked to be of the run's
+    /// workspaces before anything was committed.
+    #[serde(default)]
+    pub partitions_written: Partitions,
     /// What each expectation found.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub expectations: BTreeMap<String, ExpectationReport>,
@@ -120,6 +128,47 @@ pub struct TableReport {
     /// Why it failed or was skipped; holds no row values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
+}
+
+/// Partitions by their folders below the lake's root as the store has them (`silver/posts/workspace_id=acme`). In JSON a sorted list; of more than
+/// [`LISTED_PARTITIONS`] an object of their `count` and the `sha256`, in hexadecimal, of the sorted list with a line feed after each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Partitions {
+    /// All of them, sorted.
+    Listed(Vec<String>),
+    /// Too many to list.
+    Many {
+        /// How many.
+        count: u64,
+        /// Of the sorted list.
+        sha256: String,
+    },
+}
+
+/// The most partitions that a report lists.
+pub const LISTED_PARTITIONS: usize = 1000;
+
+impl Partitions {
+    /// The partitions of `folders`, which are sorted and distinct.
+    pub(crate) fn of(folders: impl ExactSizeIterator<Item = String>) -> Self {
+        if folders.len() <= LISTED_PARTITIONS {
+            return Self::Listed(folders.collect());
+        }
+        let count = folders.len() as u64;
+        let mut hash = Sha256::new();
+        for folder in folders {
+            hash.update(folder.as_bytes());
+            hash.update(b"\n");
+        }
+        Self::Many { count, sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect() }
+    }
+}
+
+impl Default for Partitions {
+    fn default() -> Self {
+        Self::Listed(vec![])
+    }
 }
 
 /// What one expectation found in one run.
@@ -177,6 +226,8 @@ impl TableReport {
             files_read: 0,
             attempts: 0,
             commits_resent: 0,
+            partitions_read: Partitions::default(),
+            partitions_written: Partitions::default(),
             expectations: BTreeMap::new(),
             quarantine_reasons: BTreeMap::new(),
             error: None,

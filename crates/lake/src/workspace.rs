@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
 use crate::pipeline::{Layer, TableName, quote_hidden_names};
 use crate::query_error::{missing_table, query_error};
-use crate::table::{At, Scope, Snapshot};
+use crate::table::{At, Footprint, Scope, Snapshot};
 use crate::workspace_id::WorkspaceId;
 
 /// A tenant's view of the lake. Cheap to clone.
@@ -63,6 +63,11 @@ impl Workspace {
 
     pub(crate) fn scope(&self) -> Scope {
         Scope::Workspace(self.id.clone())
+    }
+
+    /// The same workspace; commits outside of its partitions are refused.
+    pub(crate) fn noted(&self) -> Self {
+        Self { lake: self.lake.noted(&Footprint::of(self.scope())), ..self.clone() }
     }
 
     /// Plans one query over this workspace's rows. Tables are named `layer.table`; nothing but `SELECT` (and `EXPLAIN`) is allowed.

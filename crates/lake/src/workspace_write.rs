@@ -48,7 +48,8 @@ impl Workspace {
     pub async fn append(&self, table: &str, batches: &[RecordBatch], once: Option<Once>) -> Result<Written> {
         let rows = self.own(batches)?;
         let name: TableName = table.parse()?;
-        self.until_first(|| self.try_append(&name, &rows, once.as_ref())).await
+        let noted = self.noted();
+        self.until_first(|| noted.try_append(&name, &rows, once.as_ref())).await
     }
 
     /// Brings rows into `table` by `key`: a row replaces the one of the same key. With `sequence_by` the greater value wins, whatever the order
@@ -77,7 +78,8 @@ impl Workspace {
         let sequence = sequence_by.map_or(Sequence::Arrival, |s| Sequence::Column(s.to_string()));
         let key: Vec<String> = key.iter().map(ToString::to_string).collect();
         let spec = MergeSpec { columns: without_workspace(&rows.schema()), key, sequence };
-        self.until_first(|| self.try_merge(&name, &spec, &rows, once.as_ref())).await
+        let noted = self.noted();
+        self.until_first(|| noted.try_merge(&name, &spec, &rows, once.as_ref())).await
     }
 
     async fn try_append(&self, name: &TableName, rows: &RecordBatch, once: Option<&Once>) -> Result<Written> {

@@ -79,6 +79,8 @@ impl<'a> Job<'a> {
         if input.is_up_to_date() {
             return Ok(report);
         }
+        let of_batch = || input.files.iter().filter_map(|f| f.workspace.clone()).collect();
+        self.context.name((!input.rebuild).then(of_batch));
         report.files_read = input.files.len() as u64;
         let bytes = input.files.iter().map(|f| f.size).sum();
         self.context.observer.started(&report.table, Some(bytes));

@@ -22,6 +22,7 @@ use object_store::prefix::PrefixStore;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::table::Footprint;
 
 pub use fault::explain;
 pub use lock::LockSetting;
@@ -42,6 +43,7 @@ pub struct Root {
     url: Url,
     options: Arc<HashMap<String, String>>,
     bucket: Arc<OnceLock<Bucket>>,
+    footprint: Option<Footprint>,
 }
 
 /// The store that holds the root, from its own root on.
@@ -79,7 +81,7 @@ impl Root {
                     .with_hint("use a local folder or `s3://bucket/prefix`"));
             }
         };
-        Ok(Self { url, options: Arc::new(options), bucket: Arc::default() })
+        Ok(Self { url, options: Arc::new(options), bucket: Arc::default(), footprint: None })
     }
 
     /// The root as a URL that ends with a slash.
@@ -109,7 +111,11 @@ impl Root {
     /// # Errors
     /// [`ErrorKind::Config`] when the client cannot be configured.
     pub fn bucket(&self) -> Result<Arc<dyn ObjectStore>> {
-        Ok(self.made()?.store.clone())
+        let store = self.made()?.store.clone();
+        Ok(match &self.footprint {
+            Some(footprint) => footprint.note(store, self.prefix()?),
+            None => store,
+        })
     }
 
     /// A store whose paths are relative to the root. A local root is made with the first object that is put into it.
@@ -119,6 +125,17 @@ impl Root {
     pub fn store(&self) -> Result<Arc<dyn ObjectStore>> {
         let (store, prefix) = (self.bucket()?, self.prefix()?);
         Ok(if prefix.as_ref().is_empty() { store } else { Arc::new(PrefixStore::new(store, prefix)) })
+    }
+
+    /// The same root, through which `footprint` notes what is read and written.
+    #[must_use]
+    pub(crate) fn noted(&self, footprint: &Footprint) -> Self {
+        Self { footprint: Some(footprint.clone()), ..self.clone() }
+    }
+
+    /// Notes what is read and written, where that is done.
+    pub(crate) fn footprint(&self) -> Option<&Footprint> {
+        self.footprint.as_ref()
     }
 
     /// Probes whether the store keeps concurrent writers apart; `None` for a local folder, where the file system does.

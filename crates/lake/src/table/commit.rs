@@ -101,7 +101,7 @@ impl Snapshot {
             create = create.with_comment(text);
         }
         match create.await {
-            Ok(delta) => Self::new(name.clone(), delta),
+            Ok(delta) => Ok(Self::new(name.clone(), delta)?.of_root(root)),
             // The other writer may have gone on to commit rows: what was read before is out of date.
             Err(error) => match Self::open(root, name, At::Latest).await? {
                 Some(_) => {
@@ -117,7 +117,9 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when another commit came first that matters: open the table again, check its progress, and decide anew.
+    /// [`ErrorKind::Internal`] when the job's [`crate::table::Footprint`] is not within its workspaces.
     pub async fn commit(&self, change: Change, strategy: Strategy, run_id: &str) -> Result<Committed> {
+        self.check_footprint(&change)?;
         let mark = uuid::Uuid::now_v7().to_string();
         let (mut base, mut resent, started) = (self.clone(), 0, Instant::now());
         loop {

@@ -1,9 +1,11 @@
 //! A Delta table of the lake: its snapshot as a list of files, its log, writing and committing.
 
 mod commit;
+mod footprint;
 mod history;
 mod log;
 mod maintain;
+mod noted;
 mod progress;
 mod rebase;
 mod scan;
@@ -12,6 +14,7 @@ mod turn;
 mod write;
 
 pub use commit::{Change, Committed, SchemaChange, bytes_of};
+pub use footprint::Footprint;
 pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};
 pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumReport};

@@ -42,9 +42,16 @@ impl std::fmt::Debug for FileScan {
 }
 
 impl FileScan {
-    /// `schema` has the workspace column last; `store` is rooted at the table's folder, `root`.
-    pub(crate) fn new(schema: SchemaRef, store: Arc<dyn ObjectStore>, root: &Url, files: Vec<DataFile>) -> Self {
-        let store_url = format!("lake://{:016x}/", fingerprint([root.as_str()]));
+    /// `schema` has the workspace column last; `store` is rooted at the table's folder, `root`. Stores that note what is read are told apart by
+    /// `number`.
+    pub(crate) fn new(
+        schema: SchemaRef,
+        store: Arc<dyn ObjectStore>,
+        root: &Url,
+        number: Option<usize>,
+        files: Vec<DataFile>,
+    ) -> Self {
+        let store_url = format!("lake://{:016x}.{}/", fingerprint([root.as_str()]), number.unwrap_or_default());
         Self { schema, store, store_url, files, file_column: false }
     }
 

@@ -14,6 +14,7 @@ use crate::pipeline::TableName;
 use crate::query_error::query_error;
 use crate::storage::Root;
 use crate::table::commit::delta_error;
+use crate::table::footprint::Footprint;
 use crate::table::history::At;
 use crate::table::log::{self, CommitFiles};
 use crate::table::progress::{Progress, Scope};
@@ -43,6 +44,7 @@ pub struct Snapshot {
     name: TableName,
     delta: DeltaTable,
     schema: SchemaRef,
+    footprint: Option<Footprint>,
 }
 
 impl Snapshot {
@@ -66,7 +68,7 @@ impl Snapshot {
             At::Time(t) => builder.with_timestamp(t),
         };
         match builder.load().await {
-            Ok(delta) => Self::new(name.clone(), delta).map(Some),
+            Ok(delta) => Self::new(name.clone(), delta).map(|table| Some(table.of_root(root))),
             Err(deltalake::DeltaTableError::NotATable(_)) => Ok(None),
             Err(e) => match at {
                 At::Version(v) => Err(no_version(name, v).with_source(e)),
@@ -81,7 +83,18 @@ impl Snapshot {
         let rows = full.fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).cloned();
         let workspace = Arc::new(Field::new(WORKSPACE_COLUMN, arrow::datatypes::DataType::Utf8, true));
         let schema = Arc::new(Schema::new(rows.chain([workspace]).collect::<Vec<_>>()));
-        Ok(Self { name, delta, schema })
+        Ok(Self { name, delta, schema, footprint: None })
+    }
+
+    /// With the footprint of the root that it was reached by.
+    pub(crate) fn of_root(mut self, root: &Root) -> Self {
+        self.footprint = root.footprint().cloned();
+        self
+    }
+
+    /// What a job touches, where it is noted.
+    pub(crate) fn footprint(&self) -> Option<&Footprint> {
+        self.footprint.as_ref()
     }
 
     /// `layer.name`.
@@ -138,6 +151,14 @@ impl Snapshot {
         Ok(files)
     }
 
+    /// The files at `paths`, of whatever workspace.
+    pub(crate) fn files_at(&self, paths: &HashSet<Path>) -> Result<Vec<DataFile>> {
+        if paths.is_empty() {
+            return Ok(vec![]);
+        }
+        Ok(self.all_files()?.into_iter().filter(|f| paths.contains(&f.path)).collect())
+    }
+
     /// Remove actions for the files at `paths`.
     pub(crate) fn removals(&self, paths: &HashSet<Path>) -> Result<Vec<Action>> {
         let state = self.delta.snapshot().map_err(|e| delta_error("cannot read the table's files", e))?;
@@ -175,7 +196,8 @@ impl Snapshot {
     }
 
     fn scan(&self, files: Vec<DataFile>) -> FileScan {
-        FileScan::new(self.schema.clone(), self.delta.log_store().object_store(None), self.delta.table_url(), files)
+        let number = self.footprint.as_ref().map(Footprint::number);
+        FileScan::new(self.schema.clone(), self.delta.log_store().object_store(None), self.delta.table_url(), number, files)
     }
 
     /// Files with deletion vectors are read by Delta's own scan, restricted to `files`.
