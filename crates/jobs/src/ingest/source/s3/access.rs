@@ -80,10 +80,11 @@ impl Access {
         )
     }
 
-    /// Asks the machine for keys only where the machine may have some: on the cloud that needs no endpoint.
+    /// Without keys the client would look for some in the environment and the user's files, and find the lake's.
     fn checked(self, bucket: &str) -> Result<Self> {
-        let has = |name: &str| self.options.keys().any(|n| n == name);
-        if has("AWS_ENDPOINT_URL") && !self.options.keys().any(|name| is_credential(name)) {
+        let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].iter().all(|name| self.options.contains_key(*name));
+        let public = self.options.get("AWS_SKIP_SIGNATURE").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        if !keys && !public {
             return Err(Error::new(ErrorKind::Config, format!("there are no keys for the bucket `{bucket}`")).with_hint(format!(
                 "set {}; for a public bucket set `SOURCE_AWS_SKIP_SIGNATURE=true`; the lake's own keys are not used, since some `SOURCE_` \
                  variable is set",
@@ -154,8 +155,9 @@ mod tests {
 
     #[test]
     fn one_setting_of_sources_keeps_all_of_the_lakes_away() {
-        assert_eq!(resolved("feeds", &[("SOURCE_AWS_REGION", "eu")]), pairs(&[("AWS_REGION", "eu")]));
-        assert_eq!(resolved("my.feeds-1", &[("SOURCE_MY_FEEDS_1_AWS_REGION", "eu")]), pairs(&[("AWS_REGION", "eu")]));
+        let public = pairs(&[("AWS_SKIP_SIGNATURE", "true")]);
+        assert_eq!(resolved("feeds", &[("SOURCE_AWS_SKIP_SIGNATURE", "true")]), public);
+        assert_eq!(resolved("my.feeds-1", &[("SOURCE_MY_FEEDS_1_AWS_SKIP_SIGNATURE", "true")]), public);
     }
 
     #[test]
@@ -178,10 +180,11 @@ mod tests {
 
     #[test]
     fn a_bucket_may_be_called_aws_or_hold_the_letters() {
-        assert_eq!(resolved("aws", &[("SOURCE_AWS_AWS_REGION", "eu")]), pairs(&[("AWS_REGION", "eu")]));
-        assert_eq!(resolved("x-aws-y", &[("SOURCE_X_AWS_Y_AWS_REGION", "eu")]), pairs(&[("AWS_REGION", "eu")]));
-        assert_eq!(resolved("x", &[("SOURCE_X_AWS_Y_AWS_REGION", "eu")]).len(), 3);
-        assert_eq!(resolved("x", &[("SOURCE_AWS_AWS_REGION", "eu")]).len(), 3);
+        let public = pairs(&[("AWS_SKIP_SIGNATURE", "true")]);
+        assert_eq!(resolved("aws", &[("SOURCE_AWS_AWS_SKIP_SIGNATURE", "true")]), public);
+        assert_eq!(resolved("x-aws-y", &[("SOURCE_X_AWS_Y_AWS_SKIP_SIGNATURE", "true")]), public);
+        assert_eq!(resolved("x", &[("SOURCE_X_AWS_Y_AWS_SKIP_SIGNATURE", "true")]).len(), 3);
+        assert_eq!(resolved("x", &[("SOURCE_AWS_AWS_SKIP_SIGNATURE", "true")]).len(), 3);
     }
 
     #[test]
@@ -192,9 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_without_keys_is_told_before_anything_is_asked() {
-        let error = Access::resolve("b", &map(&[("SOURCE_AWS_ENDPOINT_URL", "http://h")]), &map(&[])).err().unwrap();
-        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, "there are no keys for the bucket `b`"));
-        assert!(error.hint().unwrap().contains("`SOURCE_B_AWS_ACCESS_KEY_ID`"));
+    fn settings_without_keys_are_told_before_anything_is_asked() {
+        for (name, value) in [
+            ("SOURCE_AWS_ENDPOINT_URL", "http://h"),
+            ("SOURCE_AWS_REGION", "eu"),
+            ("SOURCE_AWS_ACCESS_KEY_ID", "half"),
+            ("SOURCE_AWS_SKIP_SIGNATURE", "false"),
+        ] {
+            let error = Access::resolve("b", &map(&[(name, value)]), &map(&[("AWS_ACCESS_KEY_ID", "lake")])).err().unwrap();
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, "there are no keys for the bucket `b`"));
+            assert!(error.hint().unwrap().contains("`SOURCE_B_AWS_ACCESS_KEY_ID`"));
+        }
     }
 }
