@@ -39,7 +39,9 @@ mod library;
 mod public_data;
 mod quickstart;
 mod servers;
+mod sources;
 mod structure;
+mod workspace_names;
 mod wrong;
 
 /// The lake of a bench, as a service opens it.

@@ -167,10 +167,13 @@ mod tests {
     use super::super::{Format, Input, ReadOptions, open, peek};
     use super::*;
 
+    /// What was asked for.
+    type Asked = Arc<Mutex<Vec<Range<u64>>>>;
+
     /// Bytes that are counted as they are asked for, and that can break off.
     struct Remote {
         bytes: Bytes,
-        asked: Arc<Mutex<Vec<Range<u64>>>>,
+        asked: Asked,
         broken: Arc<AtomicBool>,
     }
 
@@ -214,8 +217,8 @@ mod tests {
         Ok(sum)
     }
 
-    fn remote(bytes: &Bytes) -> (Remote, Arc<Mutex<Vec<Range<u64>>>>, Arc<AtomicBool>) {
-        let (asked, broken) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicBool>::default());
+    fn remote(bytes: &Bytes) -> (Remote, Asked, Arc<AtomicBool>) {
+        let (asked, broken) = (Asked::default(), Arc::<AtomicBool>::default());
         (Remote { bytes: bytes.clone(), asked: asked.clone(), broken: broken.clone() }, asked, broken)
     }
 
