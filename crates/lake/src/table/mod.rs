@@ -1,11 +1,15 @@
 //! A Delta table of the lake: its snapshot as a list of files, its log, writing and committing.
 
+mod checkpoint;
 mod commit;
 mod history;
+mod leftovers;
 mod log;
 mod maintain;
 mod progress;
 mod rebase;
+#[cfg(test)]
+mod requests;
 mod scan;
 mod snapshot;
 mod turn;
@@ -14,7 +18,7 @@ mod write;
 pub use commit::{Change, Committed, SchemaChange, bytes_of};
 pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};
-pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumReport};
+pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumOptions, VacuumReport};
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use rebase::Basis;
 pub use snapshot::{DataFile, Snapshot};
