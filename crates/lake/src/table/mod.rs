@@ -10,6 +10,7 @@ mod progress;
 mod rebase;
 #[cfg(test)]
 mod requests;
+mod restore;
 mod scan;
 mod snapshot;
 mod turn;
@@ -21,6 +22,7 @@ pub use log::{CommitFiles, LoggedFile};
 pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumOptions, VacuumReport};
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use rebase::Basis;
+pub use restore::RestoreReport;
 pub use snapshot::{DataFile, Snapshot};
 pub use turn::Turns;
 pub use write::{TableWriter, WriterOptions, conform, with_workspace, without_workspace};
