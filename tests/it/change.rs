@@ -22,14 +22,14 @@ everywhere!(
 );
 
 /// A project of one pipeline and its feed, in a folder of its own.
-struct Project {
-    bench: Bench,
-    feed: PathBuf,
-    pipeline: PathBuf,
+pub(crate) struct Project {
+    pub(crate) bench: Bench,
+    pub(crate) feed: PathBuf,
+    pub(crate) pipeline: PathBuf,
 }
 
 impl Project {
-    fn new(place: Place, silver: &str) -> Self {
+    pub(crate) fn new(place: Place, silver: &str) -> Self {
         let bench = Bench::on(place);
         let (feed, pipeline) = (bench.path("feed"), bench.path("pipeline.yaml"));
         fs::create_dir_all(&feed).unwrap();
@@ -39,7 +39,7 @@ impl Project {
     }
 
     /// Writes the pipeline: a feed of NDJSON, and `silver.items` as given.
-    fn define(&self, silver: &str) {
+    pub(crate) fn define(&self, silver: &str) {
         let feed = self.feed.to_string_lossy();
         let text = format!(
             "name: change\nworkspace: {{ column: ws }}\nbronze:\n  items:\n    method: file_ingest\n    inputs: {{ path: \"{feed}/*.ndjson\", format: ndjson }}\nsilver:\n  items:\n    from: bronze.items\n{silver}\n"
@@ -47,12 +47,12 @@ impl Project {
         fs::write(&self.pipeline, text).unwrap();
     }
 
-    fn deliver(&self, file: &str, rows: &[Value]) {
+    pub(crate) fn deliver(&self, file: &str, rows: &[Value]) {
         let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
         fs::write(self.feed.join(file), lines.join("\n") + "\n").unwrap();
     }
 
-    fn run_with(&self, more: &[&str]) -> Value {
+    pub(crate) fn run_with(&self, more: &[&str]) -> Value {
         let pipeline = self.pipeline.to_string_lossy().into_owned();
         let args: Vec<&str> = ["run", &pipeline, "--output", "json"].into_iter().chain(more.iter().copied()).collect();
         let report = self.bench.run(args).succeeded().json();
@@ -60,11 +60,11 @@ impl Project {
         report
     }
 
-    fn run(&self) -> Value {
+    pub(crate) fn run(&self) -> Value {
         self.run_with(&[])
     }
 
-    fn query(&self, sql: &str) -> Value {
+    pub(crate) fn query(&self, sql: &str) -> Value {
         self.bench.run(["query", sql, "--workspace", "acme", "--output", "json"]).succeeded().json()
     }
 }

@@ -36,12 +36,15 @@ mod change;
 mod isolation;
 mod kill;
 mod library;
+mod lifecycle;
 mod public_data;
 mod quickstart;
 mod servers;
 mod sources;
+mod storm;
 mod structure;
 mod workspace_names;
+mod writers;
 mod wrong;
 
 /// The lake of a bench, as a service opens it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lake_tests::binary::{Bench, Place};
+use lake_tests::bench::{Bench, Place};
 use lake_tests::proxy::{Lie, Proxy};
 use lake_tests::servers::{Minio, Redis};
 use serde_json::{Value, json};
@@ -224,7 +224,8 @@ fn a_store_that_lies_about_conditions_is_found_out_and_refused() {
         let checks = doctor.json();
         let fence = checks["checks"].as_array().unwrap().iter().find(|c| c["check"] == "concurrent writers").unwrap().clone();
         assert_eq!(fence["status"], "failed", "{checks}");
-        let alone = bench.command(["run", "pipelines/quickstart.yaml", "--quiet"]).env("LAKE_LOCK", "single-writer").status().unwrap();
+        let alone =
+            bench.command(["run", "pipelines/quickstart.yaml", "--quiet"]).env("LAKE_LOCK", "single-writer").status().unwrap();
         assert!(alone.success(), "{lie:?}");
     }
 }

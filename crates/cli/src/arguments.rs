@@ -128,6 +128,8 @@ pub(crate) enum Command {
     Optimize(OptimizeArguments),
     /// Delete files that no recent version of a table needs
     Vacuum(VacuumArguments),
+    /// Put a table back to what it was at a version or time
+    Restore(RestoreArguments),
     /// Print the completion script of a shell
     Completions(CompletionsArguments),
 }
@@ -240,7 +242,7 @@ pub(crate) struct OptimizeArguments {
     #[command(flatten)]
     pub(crate) tables: TablesArguments,
     /// Sort the rows by these columns together, so that queries on any of them skip files
-    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', requires = "tables")]
+    #[arg(long, alias = "zorder-by", value_name = "COLUMN,...", value_delimiter = ',', requires = "tables")]
     pub(crate) z_order: Vec<String>,
 }
 
@@ -258,6 +260,24 @@ pub(crate) struct VacuumArguments {
     /// Allow less than 168 hours, which can break running readers and writers
     #[arg(long)]
     pub(crate) allow_short_retention: bool,
+}
+
+/// `lake restore`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("to").required(true).args(["to_version", "to_time"]))]
+pub(crate) struct RestoreArguments {
+    /// The table, such as silver.posts; its quarantine and tombstones go with it
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: String,
+    /// The version to go back to
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) to_version: Option<i64>,
+    /// The time to go back to, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to_time: Option<String>,
+    /// Say what would be done, change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `lake completions`.
@@ -312,6 +332,15 @@ mod tests {
         let Command::Optimize(optimize) = parsed("lake optimize silver.posts --z-order author,day").command else { panic!() };
         assert_eq!(optimize.z_order, ["author", "day"]);
         assert!(refused("lake optimize --z-order author").contains("TABLE"));
+    }
+
+    #[test]
+    fn a_restore_says_to_which_version_or_time_but_not_both() {
+        let Command::Restore(restore) = parsed("lake restore silver.posts --to-version 3 --dry-run").command else { panic!() };
+        assert_eq!((restore.table.as_str(), restore.to_version, restore.dry_run), ("silver.posts", Some(3), true));
+        assert!(refused("lake restore silver.posts").contains("--to-version"));
+        assert!(refused("lake restore silver.posts --to-version 3 --to-time 2026-01-31").contains("--to-time"));
+        assert!(refused("lake restore silver.posts --to-version=-1").contains("-1"));
     }
 
     #[test]

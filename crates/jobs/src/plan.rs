@@ -127,7 +127,7 @@ impl Planner<'_> {
         for input in inputs {
             let Some(snapshot) = self.project.lake.snapshot(input, At::Latest).await? else { continue };
             let since = marks.inputs.get(&input.to_string()).copied().filter(|_| !outdated);
-            let touched = touched(&snapshot, since, scope).await?;
+            let touched = touched(&snapshot, since, scope, self.name.layer).await?;
             changed |= !touched.is_empty();
             let all = self.name.layer == Layer::Gold && !touched.is_empty();
             for file in snapshot.files(scope)?.into_iter().filter(|f| all || touched.contains(f.path.as_ref())) {
@@ -157,11 +157,16 @@ impl Planner<'_> {
     }
 }
 
-/// The paths of files in scope that came or went since `since`; all of them when that is unknown.
-async fn touched(input: &Snapshot, since: Option<i64>, scope: &Scope) -> Result<BTreeSet<String>> {
+/// The paths of files in scope that came or went since `since`; all of them when that is unknown, or when a silver table has to be made anew
+/// as its input lost rows.
+async fn touched(input: &Snapshot, since: Option<i64>, scope: &Scope, reader: Layer) -> Result<BTreeSet<String>> {
     let all = || -> Result<BTreeSet<String>> { Ok(input.files(scope)?.into_iter().map(|f| f.path.to_string()).collect()) };
     let Some(since) = since else { return all() };
     let Some(commits) = input.changes_since(since).await? else { return all() };
+    let lost = commits.iter().flat_map(|c| &c.removed).any(|f| f.workspace.as_deref().is_none_or(|w| scope.holds(Some(w))));
+    if lost && reader == Layer::Silver {
+        return all();
+    }
     let files = commits.into_iter().flat_map(|c| c.added.into_iter().chain(c.removed));
     Ok(files.filter(|f| scope.holds(f.workspace.as_deref())).map(|f| f.path.to_string()).collect())
 }

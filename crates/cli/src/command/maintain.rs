@@ -4,7 +4,7 @@ use std::future::Future;
 
 use lake::diagnostic::nearest;
 use lake::pipeline::TableName;
-use lake::table::{At, OptimizeReport, Snapshot, VacuumReport};
+use lake::table::{OptimizeReport, VacuumOptions, VacuumReport};
 use lake::{Error, ErrorKind, Lake};
 
 use super::Session;
@@ -12,15 +12,15 @@ use crate::arguments::{OptimizeArguments, VacuumArguments};
 use crate::exit::{ExitStatus, Failure, report_error};
 use crate::grid::{Cell, Column, grid};
 use crate::printer::{Printer, Surface};
-use crate::quantity::{count, counted};
+use crate::quantity::{bytes, count, counted};
 
 /// Merges small files, or sorts rows.
 pub(crate) async fn optimize(arguments: &OptimizeArguments, session: &Session) -> Result<ExitStatus, Failure> {
     let printer = &session.printer;
     let lake = session.settings.lake()?;
     let names = names(&lake, &arguments.tables.tables).await?;
-    let z_order = &arguments.z_order;
-    let (reports, status) = each(&lake, &names, printer, |table| async move { table.optimize(z_order).await }).await?;
+    let (lake, z_order) = (&lake, &arguments.z_order);
+    let (reports, status) = each(&names, printer, |name| lake.optimize(name, z_order)).await?;
     if !printer.is_human() {
         return status.once_written(printer.json(&reports));
     }
@@ -32,16 +32,16 @@ pub(crate) async fn vacuum(arguments: &VacuumArguments, session: &Session) -> Re
     let printer = &session.printer;
     let lake = session.settings.lake()?;
     let names = names(&lake, &arguments.tables.tables).await?;
-    let (hours, short, dry_run) = (arguments.retention_hours, arguments.allow_short_retention, arguments.dry_run);
-    let vacuum = |table: Snapshot| async move { table.vacuum(hours, short, dry_run).await };
-    let (reports, status) = each(&lake, &names, printer, vacuum).await?;
+    let dry_run = arguments.dry_run;
+    let options =
+        VacuumOptions { retention_hours: arguments.retention_hours, allow_short: arguments.allow_short_retention, dry_run };
+    let (lake, options) = (&lake, &options);
+    let (reports, status) = each(&names, printer, |name| lake.vacuum(name, options)).await?;
     if !printer.is_human() {
         return status.once_written(printer.json(&reports));
     }
     let written = printer.result(&vacuumed(&reports, dry_run, printer.out));
-    let files: usize = reports.iter().map(|r| r.files.len()).sum();
-    let done = if dry_run { "would be deleted; nothing was" } else { "deleted" };
-    printer.say(&format!("{} {done}", counted(files as u64, "file", "files")));
+    printer.say(&said(&reports, dry_run));
     status.once_written(written)
 }
 
@@ -54,7 +54,7 @@ async fn names(lake: &Lake, named: &[String]) -> lake::Result<Vec<TableName>> {
     named.iter().map(|name| known_table(name.parse()?, &known)).collect()
 }
 
-fn known_table(name: TableName, known: &[TableName]) -> lake::Result<TableName> {
+pub(super) fn known_table(name: TableName, known: &[TableName]) -> lake::Result<TableName> {
     if known.contains(&name) {
         return Ok(name);
     }
@@ -67,18 +67,16 @@ fn known_table(name: TableName, known: &[TableName]) -> lake::Result<TableName> 
 }
 
 /// Does `work` for each table. Errors are said as they come; only one in the arguments ends it, as it would meet every table.
-async fn each<R, F: Future<Output = lake::Result<R>>>(
-    lake: &Lake,
-    names: &[TableName],
+async fn each<'a, R, F: Future<Output = lake::Result<Option<R>>>>(
+    names: &'a [TableName],
     printer: &Printer,
-    work: impl Fn(Snapshot) -> F,
+    work: impl Fn(&'a TableName) -> F,
 ) -> Result<(Vec<R>, ExitStatus), Failure> {
     let mut reports = vec![];
     let mut status = ExitStatus::Done;
     for name in names {
-        let Some(table) = lake.snapshot(name, At::Latest).await? else { continue };
-        match work(table).await {
-            Ok(report) => reports.push(report),
+        match work(name).await {
+            Ok(report) => reports.extend(report),
             Err(error) if error.kind() == ErrorKind::Config => return Err(error.into()),
             Err(error) => {
                 report_error(&error, printer);
@@ -105,15 +103,30 @@ fn optimized_row(report: &OptimizeReport) -> Vec<Cell> {
     [Cell::from(&report.table)].into_iter().chain(numbers.map(Cell::from)).collect()
 }
 
+/// How much went, or would go.
+fn said(reports: &[VacuumReport], dry_run: bool) -> String {
+    let sum = |of: fn(&VacuumReport) -> u64| reports.iter().map(of).sum::<u64>();
+    let mut parts = vec![format!("{} ({})", counted(sum(|r| r.files.len() as u64), "file", "files"), bytes(sum(|r| r.bytes)))];
+    for (number, one, many) in [
+        (sum(|r| r.uploads.unwrap_or_default()), "unfinished upload", "unfinished uploads"),
+        (sum(|r| r.log_files.unwrap_or_default()), "file of the log", "files of the log"),
+    ] {
+        if number > 0 {
+            parts.push(counted(number, one, many));
+        }
+    }
+    format!("{} {}", parts.join(", "), if dry_run { "would be deleted; nothing was" } else { "deleted" })
+}
+
 /// The files that would go, one a line, or how many went of each table.
 fn vacuumed(reports: &[VacuumReport], dry_run: bool, surface: Surface) -> String {
     if dry_run {
         let path = |report: &VacuumReport, file: &String| format!("{}/{file}\n", report.table.replace('.', "/"));
         return reports.iter().flat_map(|r| r.files.iter().map(move |f| path(r, f))).collect();
     }
-    let columns = vec![Column::text("table"), Column::number("files deleted")];
-    let rows: Vec<Vec<Cell>> =
-        reports.iter().map(|r| vec![Cell::from(&r.table), Cell::from(count(r.files.len() as u64))]).collect();
+    let columns = vec![Column::text("table"), Column::number("files deleted"), Column::number("size")];
+    let row = |r: &VacuumReport| vec![Cell::from(&r.table), Cell::from(count(r.files.len() as u64)), Cell::from(bytes(r.bytes))];
+    let rows: Vec<Vec<Cell>> = reports.iter().map(row).collect();
     grid(columns, &rows, surface.width, surface.palette)
 }
 
@@ -124,7 +137,9 @@ mod tests {
     use super::*;
 
     fn report(table: &str, files: &[&str]) -> VacuumReport {
-        VacuumReport { table: table.into(), dry_run: true, files: files.iter().map(|f| f.to_string()).collect() }
+        let files: Vec<String> = files.iter().map(|f| f.to_string()).collect();
+        let bytes = 2_048 * files.len() as u64;
+        VacuumReport { table: table.into(), dry_run: true, files, bytes, uploads: None, log_files: None }
     }
 
     #[test]
@@ -132,11 +147,18 @@ mod tests {
         let reports = [report("silver.posts", &["workspace_id=a/x.parquet"]), report("gold.a", &[])];
         assert_eq!(vacuumed(&reports, true, Surface::default()), "silver/posts/workspace_id=a/x.parquet\n");
         insta::assert_snapshot!(vacuumed(&reports, false, Surface::default()), @r#"
-        table         files deleted
-        ────────────  ─────────────
-        silver.posts              1
-        gold.a                    0
+        table         files deleted     size
+        ────────────  ─────────────  ───────
+        silver.posts              1  2.0 KiB
+        gold.a                    0      0 B
         "#);
+    }
+
+    #[test]
+    fn the_last_line_says_how_much_went() {
+        let some = VacuumReport { uploads: Some(2), log_files: Some(1), ..report("silver.posts", &["a", "b"]) };
+        assert_eq!(said(&[some], false), "2 files (4.0 KiB), 2 unfinished uploads, 1 file of the log deleted");
+        assert_eq!(said(&[report("gold.a", &[])], true), "0 files (0 B) would be deleted; nothing was");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod methods;
 mod ontology;
 mod plan;
 mod query;
+mod restore;
 mod run;
 mod schema;
 mod status;
@@ -79,6 +80,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<ExitStatu
         Command::Doctor => doctor::run(session).await,
         Command::Optimize(arguments) => maintain::optimize(&arguments, session).await,
         Command::Vacuum(arguments) => maintain::vacuum(&arguments, session).await,
+        Command::Restore(arguments) => restore::run(&arguments, session).await,
         Command::Init(_) | Command::Schema | Command::Completions(_) => {
             Err(Error::new(ErrorKind::Internal, "a command that needs no runtime was given one").into())
         }

@@ -48,7 +48,7 @@ impl Input {
     }
 }
 
-/// The files that came since the watermark of their workspace, each with whether the quarantine has its rows; `None` when history or a file is gone
+/// The files that came since the watermark of their workspace, each with whether the quarantine has its rows; `None` when history, a file or a row is gone
 /// and all has to be read.
 async fn new_files(job: &Job<'_>, quarantine: &Progress) -> Result<Option<Vec<(DataFile, bool)>>> {
     let names = job.input_names();
@@ -70,6 +70,12 @@ async fn new_files(job: &Job<'_>, quarantine: &Progress) -> Result<Option<Vec<(D
     let known: HashMap<Path, DataFile> = job.bronze.files(scope)?.into_iter().map(|f| (f.path.clone(), f)).collect();
     let mut found = vec![];
     for commit in commits {
+        // Rows that went, as by a restore, are in the table's rows; only its whole input tells what it is without them.
+        let is_ours =
+            |workspace: Option<&str>| workspace.is_none_or(|w| scope.holds(Some(w)) && commit.version > mark(&job.progress, w));
+        if commit.removed.iter().any(|file| is_ours(file.workspace.as_deref())) {
+            return Ok(None);
+        }
         for file in commit.added {
             let Some(workspace) = file.workspace.as_deref().filter(|w| scope.holds(Some(w))) else { continue };
             if commit.version <= mark(&job.progress, workspace) {

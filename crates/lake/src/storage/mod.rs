@@ -9,12 +9,14 @@ mod lock;
 mod probe;
 mod s3;
 mod upload;
+mod uploads;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -30,6 +32,7 @@ pub use probe::{ConditionalCreate, StoreTruth};
 pub use s3::RETRY_OPTION;
 
 use fence::Fenced;
+use uploads::Uploads;
 
 /// The folder of what is not a table: reports, what a probe saw of the store, the stub catalog's records.
 pub(crate) const BOOKKEEPING: &str = "_lake";
@@ -82,6 +85,12 @@ impl Root {
             }
         };
         Ok(Self { url, options: Arc::new(options), bucket: Arc::default(), footprint: None })
+    }
+
+    /// The same root on another store, whose paths start at the file system's or the bucket's own root.
+    #[cfg(test)]
+    pub(crate) fn with_store(self, store: Arc<dyn ObjectStore>) -> Self {
+        Self { bucket: Arc::new(OnceLock::from(Bucket { store, fence: None })), ..self }
     }
 
     /// The root as a URL that ends with a slash.
@@ -166,6 +175,28 @@ impl Root {
             Some(fence) => fence.check_lock().await,
             None => Ok(()),
         }
+    }
+
+    /// Gives up uploads in parts to objects of `folder`, relative to the root, that were begun before `older_than` and not finished; only counts
+    /// them with `dry_run`. `None` when the store does not tell of them; a local folder has none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when the store cannot be asked.
+    pub(crate) async fn give_up_uploads(&self, folder: &str, older_than: DateTime<Utc>, dry_run: bool) -> Result<Option<u64>> {
+        if self.local_path().is_some() {
+            return Ok(Some(0));
+        }
+        let uploads = Uploads::of(&self.url, &self.options)?;
+        let prefix = self.prefix()?.parts().chain(Path::from(folder).parts()).collect();
+        let Some(unfinished) = uploads.below(&prefix).await? else { return Ok(None) };
+        let mut count = 0;
+        for upload in unfinished.iter().filter(|u| u.initiated < older_than) {
+            if !dry_run {
+                uploads.abort(upload).await?;
+            }
+            count += 1;
+        }
+        Ok(Some(count))
     }
 
     fn made(&self) -> Result<&Bucket> {

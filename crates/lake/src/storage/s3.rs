@@ -40,12 +40,7 @@ pub(crate) fn client(url: &Url, options: &HashMap<String, String>) -> Result<Ama
         max_retries: 50,
         retry_timeout: patience,
     };
-    let mut client = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
-    if let Some(path) = option(options, CA_BUNDLE) {
-        for certificate in certificates(path)? {
-            client = client.with_root_certificate(certificate);
-        }
-    }
+    let client = connection(options)?;
     let region = option(options, "AWS_REGION").or_else(|| option(options, "AWS_DEFAULT_REGION")).unwrap_or("us-east-1");
     let breaker = Breaker::of(endpoint.as_deref().unwrap_or(region), patience);
     let mut builder = AmazonS3Builder::new()
@@ -75,6 +70,20 @@ pub(crate) fn client(url: &Url, options: &HashMap<String, String>) -> Result<Ama
     }
     let build = builder.with_region(region).build();
     build.map_err(|e| Error::new(ErrorKind::Config, format!("cannot use `{url}`: {e}")).with_source(e))
+}
+
+/// How connections are made: for how long at most, and whom they trust.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for certificates that cannot be read.
+pub(crate) fn connection(options: &HashMap<String, String>) -> Result<ClientOptions> {
+    let mut client = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
+    if let Some(path) = option(options, CA_BUNDLE) {
+        for certificate in certificates(path)? {
+            client = client.with_root_certificate(certificate);
+        }
+    }
+    Ok(client)
 }
 
 fn option<'a>(options: &'a HashMap<String, String>, name: &str) -> Option<&'a str> {

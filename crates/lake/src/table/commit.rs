@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::Schema;
+use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
 use deltalake::kernel::{Action, Add, MetadataExt, StructType, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use deltalake::{DeltaTable, DeltaTableError};
+use deltalake::table::config::TablePropertiesExt;
 use object_store::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +21,12 @@ use crate::table::rebase::{Basis, overtaking};
 use crate::table::snapshot::{Snapshot, folder};
 use crate::table::write::with_workspace;
 use crate::workspace_id::WORKSPACE_COLUMN;
+
+/// Every so many commits the log gets a checkpoint: opening a table reads at most as many commits, and each checkpoint holds the whole table.
+pub(crate) const CHECKPOINT_INTERVAL: u64 = 20;
+
+/// How long the log keeps what each commit did. A reader that is further behind reads its input anew.
+const LOG_RETENTION: &str = "interval 30 days";
 
 /// What a commit does.
 #[derive(Debug, Default)]
@@ -90,7 +97,9 @@ impl Snapshot {
             .with_table_name(name.to_string())
             .with_save_mode(SaveMode::ErrorIfExists)
             // Sent again after another writer's creation, it would replace that one's columns.
-            .with_commit_properties(CommitProperties::default().with_max_retries(0));
+            .with_commit_properties(CommitProperties::default().with_max_retries(0))
+            .with_configuration_property(deltalake::TableProperty::CheckpointInterval, Some(CHECKPOINT_INTERVAL.to_string()))
+            .with_configuration_property(deltalake::TableProperty::LogRetentionDuration, Some(LOG_RETENTION));
         // An empty list of columns is not one that readers understand.
         create = match stats_columns {
             [] => create.with_configuration_property(deltalake::TableProperty::DataSkippingNumIndexedCols, Some("0")),
@@ -166,6 +175,7 @@ impl Snapshot {
         let properties = CommitProperties::default()
             .with_application_transactions(change.transactions.clone())
             .with_max_retries(0)
+            .with_cleanup_expired_logs(self.log_cleanup())
             .with_metadata([("lake.run_id".to_string(), run_id.into()), ("lake.commit".to_string(), mark.into())]);
         let state = self.delta().snapshot().map_err(|e| delta_error("cannot read the table", e))?;
         let done = CommitBuilder::from(properties)
@@ -183,6 +193,14 @@ impl Snapshot {
         let mut delta = self.delta().clone();
         delta.update_state().await.map_err(|e| delta_error(&format!("cannot open `{}`", self.name()), e))?;
         Self::new(self.name().clone(), delta)
+    }
+
+    /// Whether the next commit may clean up the log: it lists all of it, so only one that makes a checkpoint does; the table's properties
+    /// decide then.
+    pub(crate) fn log_cleanup(&self) -> Option<bool> {
+        let interval = self.delta().snapshot().ok().map_or(CHECKPOINT_INTERVAL, |s| s.table_config().checkpoint_interval().get());
+        let next = u64::try_from(self.version() + 1).unwrap_or_default();
+        if (next + 1).is_multiple_of(interval) { None } else { Some(false) }
     }
 
     fn metadata_with(&self, change: &SchemaChange) -> Result<deltalake::kernel::Metadata> {
@@ -242,9 +260,4 @@ pub(crate) fn delta_error(what: &str, error: DeltaTableError) -> Error {
 /// The bytes of the files that a commit adds.
 pub fn bytes_of(adds: &[Add]) -> u64 {
     adds.iter().map(|a| u64::try_from(a.size).unwrap_or_default()).sum()
-}
-
-/// For operations of Delta that hand back a table.
-pub(crate) fn reopened(name: &TableName, delta: DeltaTable) -> Result<Snapshot> {
-    Snapshot::new(name.clone(), delta)
 }

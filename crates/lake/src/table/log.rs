@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use deltalake::logstore::LogStore;
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::Int64Type;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::table::checkpoint;
 use crate::table::commit::delta_error;
 use crate::workspace_id::WORKSPACE_COLUMN;
 
@@ -37,6 +33,8 @@ pub struct LoggedFile {
 pub struct CommitFiles {
     /// The commit's version.
     pub version: i64,
+    /// The run that made it, when a run of `lake` did.
+    pub run_id: Option<String>,
     /// Files whose rows are new.
     pub added: Vec<LoggedFile>,
     /// Files whose rows are gone.
@@ -44,7 +42,9 @@ pub struct CommitFiles {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct LogLine {
+    commit_info: Option<InfoLine>,
     add: Option<FileLine>,
     remove: Option<FileLine>,
     txn: Option<TransactionLine>,
@@ -69,6 +69,12 @@ struct TransactionLine {
     version: i64,
 }
 
+#[derive(Deserialize)]
+struct InfoLine {
+    #[serde(rename = "lake.run_id")]
+    run_id: Option<String>,
+}
+
 fn yes() -> bool {
     true
 }
@@ -86,14 +92,23 @@ fn store_path(logged: &str) -> Path {
     Path::parse(decoded.as_ref()).unwrap_or_else(|_| Path::from(decoded.as_ref()))
 }
 
+/// Which of the files that a commit mentions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mentions {
+    /// Those whose rows came or went.
+    Rows,
+    /// All, those whose rows were only rearranged included.
+    All,
+}
+
 /// What the commits after `after`, up to and with `to`, did to the table's files, in order; `None` when part of that history
 /// has been cleaned up.
-pub(crate) async fn commits(log: &dyn LogStore, after: i64, to: i64) -> Result<Option<Vec<CommitFiles>>> {
+pub(crate) async fn commits(log: &dyn LogStore, after: i64, to: i64, mentions: Mentions) -> Result<Option<Vec<CommitFiles>>> {
     let found: Vec<Option<CommitFiles>> = futures::stream::iter(after + 1..=to)
         .map(|version| async move {
             let number = u64::try_from(version).unwrap_or_default();
             let bytes = log.read_commit_entry(number).await.map_err(|e| delta_error("cannot read the table's log", e))?;
-            bytes.map(|b| commit_files(version, &b)).transpose()
+            bytes.map(|b| commit_files(version, &b, mentions)).transpose()
         })
         .buffered(CONCURRENT_READS)
         .try_collect()
@@ -101,12 +116,14 @@ pub(crate) async fn commits(log: &dyn LogStore, after: i64, to: i64) -> Result<O
     Ok(found.into_iter().collect())
 }
 
-fn commit_files(version: i64, bytes: &Bytes) -> Result<CommitFiles> {
-    let mut files = CommitFiles { version, added: vec![], removed: vec![] };
+fn commit_files(version: i64, bytes: &Bytes, mentions: Mentions) -> Result<CommitFiles> {
+    let mut files = CommitFiles { version, run_id: None, added: vec![], removed: vec![] };
+    let meant = |file: &FileLine| file.data_change || mentions == Mentions::All;
     for line in lines(bytes) {
         let line = line?;
-        files.added.extend(line.add.filter(|f| f.data_change).map(FileLine::into_file));
-        files.removed.extend(line.remove.filter(|f| f.data_change).map(FileLine::into_file));
+        files.added.extend(line.add.filter(meant).map(FileLine::into_file));
+        files.removed.extend(line.remove.filter(meant).map(FileLine::into_file));
+        files.run_id = files.run_id.or(line.commit_info.and_then(|i| i.run_id));
     }
     Ok(files)
 }
@@ -117,86 +134,43 @@ fn lines(bytes: &Bytes) -> impl Iterator<Item = Result<LogLine>> + '_ {
     })
 }
 
+/// The oldest version that the log can still tell: where it starts, or its oldest checkpoint.
+pub(crate) async fn oldest_version(store: &dyn ObjectStore, log: &Path) -> Result<i64> {
+    let mut listing = store.list(Some(log));
+    let mut oldest: Option<i64> = None;
+    while let Some(object) = listing.try_next().await.map_err(checkpoint::store_error)? {
+        let Some((version, kind)) = object.location.filename().and_then(|n| n.split_once('.')) else { continue };
+        let Ok(version) = version.parse::<i64>() else { continue };
+        if kind.starts_with("checkpoint") || version == 0 {
+            oldest = Some(oldest.map_or(version, |o| o.min(version)));
+        }
+    }
+    Ok(oldest.unwrap_or_default())
+}
+
 /// Every application transaction of the table at `version`: name to the latest number committed under it.
+///
+/// # Errors
+/// [`ErrorKind::Storage`] when the log or its checkpoint cannot be read: to go on without would be to take files for new that were read long ago.
 pub(crate) async fn transactions(log: &dyn LogStore, version: i64) -> Result<BTreeMap<String, i64>> {
     let store = log.object_store(None);
-    let (checkpoint, parts) = latest_checkpoint(store.as_ref(), log.log_path(), version).await?;
-    let mut found = BTreeMap::new();
-    for part in parts {
-        let bytes = store.get(&part).await.map_err(store_error)?.bytes().await.map_err(store_error)?;
-        read_checkpoint_transactions(bytes, &mut found)?;
-    }
-    let entries: Vec<Option<Bytes>> = futures::stream::iter(checkpoint + 1..=version)
+    let (checkpoint, mut found) = match checkpoint::newest(&store, log.log_path(), version).await? {
+        None => (-1, BTreeMap::new()),
+        Some(checkpoint) => (checkpoint.version, checkpoint.transactions(&store).await?),
+    };
+    let mut entries = futures::stream::iter(checkpoint + 1..=version)
         .map(|v| async move { log.read_commit_entry(u64::try_from(v).unwrap_or_default()).await })
-        .buffered(CONCURRENT_READS)
-        .try_collect()
-        .await
-        .map_err(|e| delta_error("cannot read the table's log", e))?;
-    for bytes in &entries {
-        // To go on without a commit would be to take files for new that were read long ago.
-        let bytes = bytes
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Storage, "part of the table's log is gone, and no checkpoint holds it"))?;
-        for line in lines(bytes) {
-            if let Some(txn) = line?.txn {
-                found.insert(txn.app_id, txn.version);
-            }
-        }
+        .buffered(CONCURRENT_READS);
+    while let Some(bytes) = entries.try_next().await.map_err(|e| delta_error("cannot read the table's log", e))? {
+        let bytes =
+            bytes.ok_or_else(|| Error::new(ErrorKind::Storage, "part of the table's log is gone, and no checkpoint holds it"))?;
+        found.extend(transactions_in(&bytes)?);
     }
     Ok(found)
 }
 
-/// The newest complete checkpoint not after `version`, as its version and files; -1 when there is none.
-async fn latest_checkpoint(store: &dyn ObjectStore, log_path: &Path, version: i64) -> Result<(i64, Vec<Path>)> {
-    let mut by_version: BTreeMap<i64, Vec<Path>> = BTreeMap::new();
-    let mut listing = store.list(Some(log_path));
-    while let Some(object) = listing.try_next().await.map_err(store_error)? {
-        let Some((number, rest)) = object.location.filename().and_then(|n| n.split_once('.')) else { continue };
-        if let (Ok(number), true, true) = (number.parse::<i64>(), rest.starts_with("checkpoint"), rest.ends_with(".parquet"))
-            && number <= version
-        {
-            by_version.entry(number).or_default().push(object.location);
-        }
-    }
-    Ok(by_version.into_iter().rev().find(|(_, parts)| is_complete(parts)).unwrap_or((-1, vec![])))
-}
-
-/// Whether all parts of a checkpoint are there; a part's name ends with `<part>.<of>.parquet`.
-fn is_complete(parts: &[Path]) -> bool {
-    let expected = parts
-        .first()
-        .and_then(|p| p.filename())
-        .map(|n| n.split('.').collect::<Vec<_>>())
-        .filter(|n| n.len() == 5)
-        .and_then(|n| n[3].parse::<usize>().ok())
-        .unwrap_or(1);
-    parts.len() == expected
-}
-
-fn read_checkpoint_transactions(bytes: Bytes, found: &mut BTreeMap<String, i64>) -> Result<()> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(checkpoint_error)?;
-    let columns = builder.parquet_schema();
-    let mask = ProjectionMask::columns(columns, ["txn.appId", "txn.version"]);
-    for batch in builder.with_projection(mask).build().map_err(checkpoint_error)? {
-        let batch = batch.map_err(checkpoint_error)?;
-        let Some(txn) = batch.column_by_name("txn").and_then(|c| c.as_struct_opt()) else { continue };
-        let (Some(ids), Some(numbers)) = (
-            txn.column_by_name("appId").and_then(|c| c.as_string_opt::<i32>()),
-            txn.column_by_name("version").and_then(|c| c.as_primitive_opt::<Int64Type>()),
-        ) else {
-            continue;
-        };
-        for row in (0..batch.num_rows()).filter(|r| txn.is_valid(*r) && ids.is_valid(*r)) {
-            found.insert(ids.value(row).to_string(), numbers.value(row));
-        }
-    }
-    Ok(())
-}
-
-fn checkpoint_error(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Storage, "a checkpoint of the table's log is not readable").with_source(source)
-}
-
-fn store_error(source: object_store::Error) -> Error {
-    crate::storage::explain("cannot read the table's log", source)
+/// The application transactions among the actions of `bytes`, one a line.
+pub(crate) fn transactions_in(bytes: &Bytes) -> Result<Vec<(String, i64)>> {
+    let found = lines(bytes).filter_map(|line| line.map(|l| l.txn.map(|t| (t.app_id, t.version))).transpose());
+    found.collect()
 }

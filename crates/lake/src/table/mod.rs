@@ -1,13 +1,18 @@
 //! A Delta table of the lake: its snapshot as a list of files, its log, writing and committing.
 
+mod checkpoint;
 mod commit;
 mod footprint;
 mod history;
+mod leftovers;
 mod log;
 mod maintain;
 mod noted;
 mod progress;
 mod rebase;
+#[cfg(test)]
+mod requests;
+mod restore;
 mod scan;
 mod snapshot;
 mod turn;
@@ -17,9 +22,10 @@ pub use commit::{Change, Committed, SchemaChange, bytes_of};
 pub use footprint::Footprint;
 pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};
-pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumReport};
+pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumOptions, VacuumReport};
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use rebase::Basis;
+pub use restore::RestoreReport;
 pub use snapshot::{DataFile, Snapshot};
 pub use turn::Turns;
 pub use write::{TableWriter, WriterOptions, conform, with_workspace, without_workspace};

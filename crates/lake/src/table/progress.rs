@@ -11,6 +11,9 @@ use crate::workspace_id::WorkspaceId;
 /// The transaction under which a table keeps the fingerprint of its definition.
 const DEFINITION: &str = "definition";
 
+/// The number that takes a transaction back: a log forgets none, but the last number counts.
+pub(crate) const TAKEN_BACK: i64 = i64::MIN;
+
 /// What a run may touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
@@ -53,9 +56,18 @@ pub struct Watermarks {
 pub struct Progress(BTreeMap<String, i64>);
 
 impl Progress {
-    /// From the transactions in the log.
-    pub fn new(transactions: BTreeMap<String, i64>) -> Self {
+    /// From the transactions in the log; those that a restore took back are none.
+    pub fn new(mut transactions: BTreeMap<String, i64>) -> Self {
+        transactions.retain(|_, number| *number != TAKEN_BACK);
         Self(transactions)
+    }
+
+    /// The transactions that make this progress that of `then`.
+    pub(crate) fn back_to(&self, then: &Progress) -> Vec<Transaction> {
+        let again = then.0.iter().filter(|(name, number)| self.0.get(*name) != Some(*number));
+        let gone = self.0.keys().filter(|name| !then.0.contains_key(*name));
+        let again = again.map(|(name, number)| Transaction::new(name, *number));
+        again.chain(gone.map(|name| Transaction::new(name, TAKEN_BACK))).collect()
     }
 
     /// The number committed under `name`.
@@ -163,6 +175,18 @@ mod tests {
         assert_eq!(p.of("globex", &inputs), marks(1, 3));
         apply(&mut p, &Scope::Feed, &marks(2, 9));
         assert_eq!(p.in_scope(&acme, &inputs), marks(2, 9));
+    }
+
+    #[test]
+    fn going_back_takes_back_what_came_since() {
+        let progress = |pairs: &[(&str, i64)]| Progress::new(pairs.iter().map(|(n, v)| (n.to_string(), *v)).collect());
+        let then = progress(&[("definition", 5), ("bronze.posts", 3), ("definition@acme", 5)]);
+        let now = progress(&[("definition", 5), ("bronze.posts", 9), ("file:a", 1)]);
+        let mut log = now.0.clone();
+        let back = now.back_to(&then);
+        assert_eq!(back.len(), 3);
+        log.extend(back.into_iter().map(|t| (t.app_id, t.version)));
+        assert_eq!(Progress::new(log), then);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::storage::Root;
 use crate::table::commit::delta_error;
 use crate::table::footprint::Footprint;
 use crate::table::history::At;
-use crate::table::log::{self, CommitFiles};
+use crate::table::log::{self, CommitFiles, Mentions};
 use crate::table::progress::{Progress, Scope};
 use crate::table::scan::{FILE_COLUMN, FileScan};
 use crate::workspace_id::{UNASSIGNED, WORKSPACE_COLUMN};
@@ -220,7 +220,7 @@ impl Snapshot {
     /// What each commit after `after` did to the files; `None` when part of that history is gone.
     pub async fn changes_since(&self, after: i64) -> Result<Option<Vec<CommitFiles>>> {
         let log = self.delta.log_store();
-        log::commits(log.as_ref(), after, self.version()).await
+        log::commits(log.as_ref(), after, self.version(), Mentions::Rows).await
     }
 }
 
