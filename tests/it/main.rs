@@ -33,6 +33,7 @@ macro_rules! everywhere {
 }
 
 mod change;
+mod faults;
 mod isolation;
 mod kill;
 mod library;

@@ -66,7 +66,7 @@ fn three_hundred_runs_in_a_storm_leave_the_tables_right() {
         let mut child = bench.command(["run", PIPELINE]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         loop {
             if let Some(status) = child.try_wait().unwrap() {
-                let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+                let said = std::io::read_to_string(child.stdout.take().unwrap()).unwrap();
                 assert!(matches!(status.code(), Some(0 | 1)), "run {run}: {status}\n{said}");
                 assert!(!said.contains("panicked") && !said.contains("this is a bug"), "run {run}: {said}");
                 if status.success() {

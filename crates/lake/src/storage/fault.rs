@@ -66,6 +66,7 @@ fn reason(causes: &[&(dyn StdError + 'static)]) -> (String, Option<&'static str>
     if lower.contains("dns error")
         || lower.contains("failed to lookup")
         || said("error sending request")
+        || said("Connection refused")
         || said("connection closed")
     {
         return (format!("the store cannot be reached: {innermost}"), Some(UNREACHABLE));

@@ -42,6 +42,7 @@ impl HttpService for Service {
             other => other,
         };
         watch.answered = true;
+        let answer = answer.map_err(told);
         match &answer {
             Err(error) => self.breaker.failed(Instant::now(), &innermost(error)),
             Ok(answer) if answer.status().is_server_error() || matches!(answer.status().as_u16(), 408 | 429) => {
@@ -78,6 +79,32 @@ async fn read_whole(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (parts, body) = answer.into_parts();
     let bytes: Bytes = body.bytes().await.map_err(|e| HttpError::new(HttpErrorKind::Interrupted, e))?;
     Ok(HttpResponse::from_parts(parts, bytes.into()))
+}
+
+/// A transport error that says its innermost cause itself: some of those who pass it on keep only its words.
+#[derive(Debug)]
+struct Told {
+    cause: String,
+    error: HttpError,
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl std::error::Error for Told {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+fn told(error: HttpError) -> HttpError {
+    let cause = innermost(&error);
+    // A certificate is not trusted the next time either.
+    let kind = if cause.contains("certificate") { HttpErrorKind::Unknown } else { error.kind() };
+    HttpError::new(kind, Told { cause, error })
 }
 
 fn innermost(error: &HttpError) -> String {

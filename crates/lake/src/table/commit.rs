@@ -90,6 +90,7 @@ impl Snapshot {
         let table = deltalake::DeltaTableBuilder::from_url(url.clone())
             .and_then(|b| b.with_storage_backend(bucket, url).build())
             .map_err(|e| delta_error(&format!("cannot create `{name}`"), e))?;
+        let log = table.log_store();
         let mut create = table
             .create()
             .with_columns(fields.fields().cloned())
@@ -111,13 +112,17 @@ impl Snapshot {
         }
         match create.await {
             Ok(delta) => Ok(Self::new(name.clone(), delta)?.of_root(root)),
-            // The other writer may have gone on to commit rows: what was read before is out of date.
-            Err(error) => match Self::open(root, name, At::Latest).await? {
-                Some(_) => {
-                    Err(Error::new(ErrorKind::Conflict, format!("another writer created `{name}` first")).with_source(error))
+            Err(error) => {
+                // Listings may lag behind what is there.
+                let there = log.read_commit_entry(0).await.is_ok_and(|entry| entry.is_some());
+                if there || Self::open(root, name, At::Latest).await?.is_some() {
+                    // The other writer may have gone on to commit rows: what was read before is out of date.
+                    return Err(
+                        Error::new(ErrorKind::Conflict, format!("another writer created `{name}` first")).with_source(error)
+                    );
                 }
-                None => Err(delta_error(&format!("cannot create `{name}`"), error)),
-            },
+                Err(delta_error(&format!("cannot create `{name}`"), error))
+            }
         }
     }
 
