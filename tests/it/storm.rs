@@ -63,7 +63,7 @@ fn three_hundred_runs_in_a_storm_leave_the_tables_right() {
         proxy.set_faults(weather(&mut random));
         let deadline = random.random_bool(0.4).then(|| usual.mul_f64(random.random_range(0.05..1.2)));
         let started = Instant::now();
-        let mut child = bench.command(["run", PIPELINE]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = bench.command(["run", PIPELINE]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         loop {
             if let Some(status) = child.try_wait().unwrap() {
                 let said = std::io::read_to_string(child.stdout.take().unwrap()).unwrap();
