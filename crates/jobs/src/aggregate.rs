@@ -53,8 +53,7 @@ impl Job<'_> {
             return Ok(report);
         }
         let schema = self.written_schema(&state)?;
-        let mut writer =
-            TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::within(self.context.lake.engine().memory()));
+        let mut writer = TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::of(self.context.lake.engine()));
         for workspace in &changed {
             report.rows_read += self.compute(&state, workspace, &mut writer).await?;
         }

@@ -1,7 +1,8 @@
 //! The `lake` SDK: medallion pipelines over Delta tables, with every row in its workspace's partition.
 
-mod contained;
+pub mod budget;
 pub mod diagnostic;
+mod distinct;
 pub mod engine;
 mod error;
 mod lake;
@@ -10,6 +11,7 @@ pub mod merge;
 pub mod pipeline;
 mod query_error;
 pub mod report;
+pub mod spool;
 pub mod storage;
 pub mod table;
 pub mod verdict;
@@ -17,7 +19,6 @@ mod workspace;
 mod workspace_id;
 mod workspace_write;
 
-pub use contained::is_contained;
 pub use error::{Error, ErrorKind, Result};
 pub use lake::{Lake, LakeBuilder};
 pub use query_error::query_error;

@@ -1,12 +1,15 @@
 //! A Delta table of the lake: its snapshot as a list of files, its log, writing and committing.
 
 mod commit;
+mod encode;
 mod history;
 mod log;
 mod maintain;
 mod progress;
 mod scan;
 mod snapshot;
+mod statistics;
+mod upload;
 mod write;
 
 pub use commit::{Change, Committed, SchemaChange, bytes_of};
