@@ -6,6 +6,7 @@ mod change;
 mod isolation;
 mod kill;
 mod library;
+mod memory;
 mod public_data;
 mod quickstart;
 mod structure;

@@ -2,11 +2,11 @@
 
 use std::num::NonZeroUsize;
 
-/// The least budget, in bytes, that holds: the program itself takes about half of it.
-pub(crate) const LEAST_MEMORY: u64 = 128 << 20;
+/// The least budget, in bytes, that holds: the program itself takes half of it.
+pub(crate) const LEAST_MEMORY: u64 = 256 << 20;
 
-/// The memory that the program needs before it works on a row: its code, the threads' stacks, the allocator's spare pages.
-const PROGRAM: u64 = 64 << 20;
+/// The memory that the program needs before it works on a row: its code, the pipeline, the allocator's spare pages.
+const PROGRAM: u64 = 128 << 20;
 
 /// The memory that the process may use, and the parts of it. Without a limit every part has a fixed size that serves speed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,12 +25,12 @@ impl Budget {
 
     /// What the operators of queries share (sorts, joins, aggregates); they spill beyond it. `None` for no limit.
     pub fn pool(self) -> Option<usize> {
-        self.0.map(|bytes| to_usize((bytes.saturating_sub(PROGRAM.min(bytes / 2))) / 2))
+        self.0.map(|bytes| to_usize(bytes.saturating_sub(PROGRAM) / 2))
     }
 
     /// The most threads of one query, of `wanted`: each of them has buffers of its own.
     pub fn threads(self, wanted: usize) -> usize {
-        let most = self.0.map_or(usize::MAX, |bytes| to_usize(bytes >> 27).max(1));
+        let most = self.0.map_or(usize::MAX, |bytes| to_usize(bytes / LEAST_MEMORY).max(1));
         wanted.clamp(1, most)
     }
 
@@ -71,7 +71,7 @@ impl Budget {
 
     /// Rows set aside in memory between two passes of a job, before they go to disk.
     pub fn set_aside(self) -> usize {
-        self.part(16, 4 << 20, 512 << 20)
+        self.part(32, 4 << 20, 512 << 20)
     }
 
     /// Bytes of records in a batch that is read from a source; several wait in a row.
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_budget_leave_room_for_the_program() {
-        for bytes in [LEAST_MEMORY, 256 << 20, 512 << 20, 4 << 30] {
+        for bytes in [LEAST_MEMORY, 512 << 20, 4 << 30] {
             let budget = Budget::new(Some(bytes));
             // A silver job has three writers open: the table's, its quarantine's, and its tombstones'.
             let writers = 3 * (budget.staged() + budget.encoding()) + budget.uploads() * (8 << 20);
@@ -113,7 +113,7 @@ mod tests {
     fn without_a_limit_the_parts_serve_speed() {
         let budget = Budget::default();
         assert_eq!((budget.pool(), budget.batch_rows(), budget.threads(16)), (None, 8192, 16));
-        assert_eq!(Budget::new(Some(512 << 20)).threads(16), 4);
+        assert_eq!(Budget::new(Some(512 << 20)).threads(16), 2);
         assert_eq!(Budget::new(Some(LEAST_MEMORY)).threads(16), 1);
     }
 }

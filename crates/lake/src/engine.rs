@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
+use datafusion::execution::memory_pool::{MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::optimizer::optimizer::Optimizer;
@@ -13,6 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::budget::{Budget, LEAST_MEMORY, cores};
 use crate::distinct::with_parting;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::SharedPool;
 
 /// The name of the only catalog in a session.
 pub const CATALOG: &str = "lake";
@@ -42,7 +43,7 @@ impl Engine {
     /// Sets up the budget and the folder to spill to.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a budget below 128 MiB.
+    /// [`ErrorKind::Config`] for a budget below 256 MiB.
     pub fn new(options: EngineOptions) -> Result<Self> {
         let disk = match &options.spill {
             None => DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
@@ -136,10 +137,10 @@ fn pool(memory: Option<u64>) -> Result<Arc<dyn MemoryPool>> {
     };
     if bytes < LEAST_MEMORY {
         return Err(Error::new(ErrorKind::Config, format!("a memory budget of {bytes} bytes is too small"))
-            .with_hint("give at least 128MiB, such as `--memory 512MiB`"));
+            .with_hint("give at least 256MiB, such as `--memory 512MiB`"));
     }
     let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
-    Ok(Arc::new(TrackConsumersPool::new(FairSpillPool::new(share), consumers)))
+    Ok(Arc::new(TrackConsumersPool::new(SharedPool::new(share), consumers)))
 }
 
 /// Reads `512MiB`, `2GB`, `1.5GiB` or a number of bytes.
@@ -184,6 +185,6 @@ mod tests {
     fn a_tiny_budget_is_refused_with_a_hint() {
         let error = Engine::new(EngineOptions { memory: Some(1 << 20), ..Default::default() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.hint().unwrap().contains("128MiB"));
+        assert!(error.hint().unwrap().contains("256MiB"));
     }
 }

@@ -9,6 +9,7 @@ mod lake;
 pub mod lineage;
 pub mod merge;
 pub mod pipeline;
+mod pool;
 mod query_error;
 pub mod report;
 pub mod spool;

@@ -92,8 +92,7 @@ impl TableWriter {
 
     /// Changes the schema for what follows; files open so far are finished with the old one.
     pub async fn widen(&mut self, schema: SchemaRef) -> Result<()> {
-        self.drain().await?;
-        self.finish_open().await?;
+        self.end_workspace().await?;
         self.schema = schema;
         Ok(())
     }
@@ -200,10 +199,15 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Finishes the files that are open, where the rows to come are of other workspaces.
+    pub async fn end_workspace(&mut self) -> Result<()> {
+        self.drain().await?;
+        self.finish_open().await
+    }
+
     /// Finishes all files and returns their add actions.
     pub async fn finish(mut self) -> Result<Vec<Add>> {
-        self.drain().await?;
-        self.finish_open().await?;
+        self.end_workspace().await?;
         self.uploads.finish().await
     }
 }
