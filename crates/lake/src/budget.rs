@@ -66,7 +66,7 @@ impl Budget {
 
     /// Parts of files on their way to the store at a time.
     pub fn uploads(self) -> usize {
-        self.part(32 << 20, 2, 8)
+        self.part(64 << 20, 2, 8)
     }
 
     /// Rows set aside in memory between two passes of a job, before they go to disk.
