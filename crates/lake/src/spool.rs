@@ -297,7 +297,7 @@ impl Rows {
     /// Those of `count` rows that are not in the set.
     pub(crate) fn others(&self, count: u64) -> Self {
         let mut words: Vec<u64> = self.words.iter().map(|w| !w).collect();
-        if let Some(last) = words.last_mut().filter(|_| count % 64 > 0) {
+        if let Some(last) = words.last_mut().filter(|_| !count.is_multiple_of(64)) {
             *last &= (1 << (count % 64)) - 1;
         }
         Self { words }
