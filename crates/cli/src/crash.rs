@@ -13,7 +13,7 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 /// Replaces Rust's message by ours.
 pub(crate) fn install() {
     panic::set_hook(Box::new(|info| {
-        if lake::is_contained() || info.location().is_some_and(|l| is_cleanup(l.file())) {
+        if info.location().is_some_and(|l| is_cleanup(l.file())) {
             return;
         }
         // One report is enough: what follows is mostly a consequence.

@@ -1,5 +1,6 @@
 //! The `lake` binary: arguments to library calls to printing.
 
+mod allocator;
 mod arguments;
 mod backend;
 mod command;
@@ -31,10 +32,6 @@ use crate::environment::Environment;
 use crate::exit::{ExitStatus, Failure};
 use crate::printer::Printer;
 use crate::settings::Settings;
-
-/// Returns memory to the system sooner than the system's own, so that a memory budget means what it says.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The stack of a worker: plans of deep queries are walked recursively.
 const STACK_BYTES: usize = 8 << 20;
@@ -78,6 +75,9 @@ fn run_with_settings(arguments: Arguments, printer: &Arc<Printer>) -> Result<Exi
     let environment = Environment::read()?;
     logging::start(&arguments.global, &environment, printer)?;
     let settings = Settings::resolve(&arguments.global, environment)?;
+    if settings.memory.is_some() {
+        allocator::give_back_early();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("lake")

@@ -54,10 +54,10 @@ impl Job<'_> {
         }
         self.context.name(Some(changed.clone()));
         let schema = self.written_schema(&state)?;
-        let mut writer =
-            TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::within(self.context.lake.engine().memory()));
+        let mut writer = TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::of(self.context.lake.engine()));
         for workspace in &changed {
             report.rows_read += self.compute(&state, workspace, &mut writer).await?;
+            writer.end_workspace().await?;
         }
         let gone = |w: Option<&str>| w.is_some_and(|w| changed.contains(w));
         let files = state.gold.files(&self.context.scope)?;

@@ -80,7 +80,7 @@ impl Beside {
         let old = without_workspace(table.schema());
         let schema = if self.new_columns { columns.clone() } else { widened(&self.name, &old, columns)? };
         let progress = self.progress();
-        let writer = TableWriter::new(&table, with_workspace(&schema), WriterOptions::within(self.lake.engine().memory()));
+        let writer = TableWriter::new(&table, with_workspace(&schema), WriterOptions::of(self.lake.engine()));
         self.table = Some((table, progress));
         Ok(writer)
     }

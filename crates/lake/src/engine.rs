@@ -4,22 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
+use datafusion::execution::memory_pool::{MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::budget::{Budget, LEAST_MEMORY, cores};
+use crate::distinct::with_parting;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::SharedPool;
 
 /// The name of the only catalog in a session.
 pub const CATALOG: &str = "lake";
 
-/// The part of the memory budget that the engine's operators share; the rest is for what it does not count: Parquet
-/// readers and writers, and the program itself.
-const POOL_SHARE: f64 = 0.6;
-
-/// The least budget, in bytes, with which the engine starts.
-const LEAST_MEMORY: u64 = 64 << 20;
+/// Tables of this part of the pool or less, as they are stored, are taken to fit in it whatever a query makes of them.
+const FITS: usize = 32;
 
 /// How an [`Engine`] is set up.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ impl Engine {
     /// Sets up the budget and the folder to spill to.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a budget below 64 MiB.
+    /// [`ErrorKind::Config`] for a budget below 256 MiB.
     pub fn new(options: EngineOptions) -> Result<Self> {
         let disk = match &options.spill {
             None => DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
@@ -62,7 +62,12 @@ impl Engine {
         self.options.memory
     }
 
-    /// The folder that operators spill to.
+    /// The parts of that budget.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.options.memory)
+    }
+
+    /// Where rows go that find no room in memory.
     pub fn spill_folder(&self) -> PathBuf {
         self.options.spill.clone().unwrap_or_else(std::env::temp_dir)
     }
@@ -84,17 +89,34 @@ impl Engine {
         self.session_with(session_config().with_create_default_catalog_and_schema(true))
     }
 
-    fn session_with(&self, mut config: SessionConfig) -> SessionContext {
-        if let Some(threads) = self.options.threads {
-            config = config.with_target_partitions(threads.max(1));
-        }
-        if self.options.memory.is_some() {
+    /// As [`Engine::scratch_session`], for joins whose left side is known to fit in memory.
+    pub fn scratch_session_for_small_joins(&self) -> SessionContext {
+        let session = self.scratch_session();
+        let state = session.state_ref();
+        let mut state = state.write();
+        let optimizer = &mut state.config_mut().options_mut().optimizer;
+        optimizer.prefer_hash_join = true;
+        // The right side may look smaller: its size is that of compressed files.
+        optimizer.join_reordering = false;
+        drop(state);
+        session
+    }
+
+    fn session_with(&self, config: SessionConfig) -> SessionContext {
+        let budget = self.budget();
+        let threads = self.options.threads.unwrap_or_else(cores);
+        let mut config = config.with_target_partitions(budget.threads(threads)).with_batch_size(budget.batch_rows());
+        if !budget.is_unlimited() {
+            config = config.with_sort_spill_reservation_bytes(budget.sort_reserve());
             // Hash joins cannot spill; sort-merge joins can.
             config.options_mut().optimizer.prefer_hash_join = false;
         }
-        let state =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(self.runtime.clone()).with_default_features().build();
-        SessionContext::new_with_state(state)
+        let mut state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(self.runtime.clone()).with_default_features();
+        if let Some(pool) = budget.pool() {
+            state = state.with_optimizer_rules(with_parting(Optimizer::new().rules, pool / FITS));
+        }
+        SessionContext::new_with_state(state.build())
     }
 }
 
@@ -110,20 +132,15 @@ pub fn session_config() -> SessionConfig {
 }
 
 fn pool(memory: Option<u64>) -> Result<Arc<dyn MemoryPool>> {
-    let Some(bytes) = memory else { return Ok(Arc::new(UnboundedMemoryPool::default())) };
+    let (Some(bytes), Some(share)) = (memory, Budget::new(memory).pool()) else {
+        return Ok(Arc::new(UnboundedMemoryPool::default()));
+    };
     if bytes < LEAST_MEMORY {
         return Err(Error::new(ErrorKind::Config, format!("a memory budget of {bytes} bytes is too small"))
-            .with_hint("give at least 64MiB, such as `--memory 512MiB`"));
+            .with_hint("give at least 256MiB, such as `--memory 512MiB`"));
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a share of a budget"
-    )]
-    let share = (bytes as f64 * POOL_SHARE) as usize;
     let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
-    Ok(Arc::new(TrackConsumersPool::new(FairSpillPool::new(share), consumers)))
+    Ok(Arc::new(TrackConsumersPool::new(SharedPool::new(share), consumers)))
 }
 
 /// Reads `512MiB`, `2GB`, `1.5GiB` or a number of bytes.
@@ -168,6 +185,6 @@ mod tests {
     fn a_tiny_budget_is_refused_with_a_hint() {
         let error = Engine::new(EngineOptions { memory: Some(1 << 20), ..Default::default() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.hint().unwrap().contains("64MiB"));
+        assert!(error.hint().unwrap().contains("256MiB"));
     }
 }

@@ -1,7 +1,8 @@
 //! The `lake` SDK: medallion pipelines over Delta tables, with every row in its workspace's partition.
 
-mod contained;
+pub mod budget;
 pub mod diagnostic;
+mod distinct;
 pub mod doctor;
 pub mod engine;
 mod error;
@@ -9,9 +10,11 @@ mod lake;
 pub mod lineage;
 pub mod merge;
 pub mod pipeline;
+mod pool;
 mod query_error;
 pub mod report;
 mod source_options;
+pub mod spool;
 pub mod storage;
 pub mod table;
 pub mod verdict;
@@ -19,7 +22,6 @@ mod workspace;
 mod workspace_id;
 mod workspace_write;
 
-pub use contained::is_contained;
 pub use error::{Error, ErrorKind, Result};
 pub use lake::{Lake, LakeBuilder};
 pub use query_error::query_error;

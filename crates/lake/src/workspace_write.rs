@@ -88,7 +88,7 @@ impl Workspace {
             return Ok(done);
         }
         let schema = with_workspace(target.schema());
-        let mut writer = TableWriter::new(&target, schema.clone(), WriterOptions::default());
+        let mut writer = TableWriter::new(&target, schema.clone(), WriterOptions::of(self.lake().engine()));
         writer.write(&conform(rows, &schema)?).await?;
         let change = Change {
             adds: writer.finish().await?,

@@ -179,7 +179,7 @@ impl<'a> Job<'a> {
         let mut writer = TableWriter::new(
             &self.bronze,
             with_workspace(&bronze_schema(&known(&raw))),
-            WriterOptions::within(self.context.lake.engine().memory()),
+            WriterOptions::of(self.context.lake.engine()),
         );
         let mut loaded =
             Loaded { adds: vec![], raw: Arc::new(raw), read: 0, written: 0, quarantined: 0, quarantine: Some(quarantine) };
@@ -242,6 +242,7 @@ impl<'a> Job<'a> {
     async fn read(&self, file: &SourceFile, known: SchemaRef, stop: &CancellationToken) -> Result<(Batches, JoinHandle<()>)> {
         let mut options = self.intake.options.clone();
         options.known = known;
+        options.batch_bytes = options.batch_bytes.min(self.context.lake.engine().budget().source_batch());
         let input = self.intake.store.open(file, stop).await?;
         let name = file.path.clone();
         let (sender, receiver) = mpsc::channel(WAITING_BATCHES);

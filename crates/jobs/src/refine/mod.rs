@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use lake::merge::{MergeOutcome, MergeSpec, merge};
 use lake::pipeline::{CompiledSilver, TableName};
 use lake::report::{Strategy, TableReport, TableStatus};
+use lake::spool::Spool;
 use lake::table::{
     At, Change, Committed, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, conform,
     with_workspace,
@@ -114,8 +115,7 @@ impl<'a> Job<'a> {
     async fn append(&self, passed: datafusion::prelude::DataFrame, input: &Input) -> Result<MergeOutcome> {
         use futures::StreamExt;
         let schema = with_workspace(&self.table_schema);
-        let mut writer =
-            TableWriter::new(&self.silver, schema.clone(), WriterOptions::within(self.context.lake.engine().memory()));
+        let mut writer = TableWriter::new(&self.silver, schema.clone(), WriterOptions::of(self.context.lake.engine()));
         let fail = |e| lake::query_error(&format!("cannot read `{}`", self.table.input), e);
         let mut stream = passed.execute_stream().await.map_err(fail)?;
         while let Some(batch) = stream.next().await {
@@ -167,8 +167,8 @@ impl<'a> Job<'a> {
         if input.rebuild {
             tombstones.replace_columns_unless_shared(&self.context.scope)?;
         }
-        for batch in outcome.tombstones.iter().filter(|_| keeps) {
-            tombstones.write(batch).await?;
+        for batch in outcome.tombstones.iter().filter(|_| keeps).flat_map(Spool::batches) {
+            tombstones.write(&batch?).await?;
         }
         self.commit_beside(tombstones, input).await
     }

@@ -16,15 +16,15 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::latest::Latest;
 use crate::merge::order::{quoted, same_key, wins};
-use crate::merge::winners::{ROW_COLUMN, Winners};
 use crate::merge::{DELETE_COLUMN, MergeSpec, Sequence};
 use crate::query_error::query_error;
 use crate::report::Strategy;
+use crate::spool::{ROW_COLUMN, Rows, Spool, SpoolWriter};
 use crate::table::{DataFile, Scope, Snapshot, TableWriter, WriterOptions, conform};
 use crate::workspace_id::WORKSPACE_COLUMN;
 
-/// Winners kept in memory without a budget, in bytes.
-const WINNERS_IN_MEMORY: usize = 512 << 20;
+/// Winners of which the keys fit in memory whatever the budget.
+const FEW_ROWS: u64 = 1 << 16;
 
 /// What a merge would do to the table; nothing is committed yet.
 #[derive(Debug, Default)]
@@ -39,8 +39,8 @@ pub struct MergeOutcome {
     pub deleted: u64,
     /// Candidates that lost to another candidate, to the table, or to an earlier delete.
     pub superseded: u64,
-    /// The deletes that won, in the tombstones' schema; empty when rows are ordered by arrival.
-    pub tombstones: Vec<RecordBatch>,
+    /// The deletes that won, in the tombstones' schema; none when rows are ordered by arrival.
+    pub tombstones: Option<Spool>,
     /// How the rows get in.
     pub strategy: Option<Strategy>,
     /// Bytes written.
@@ -67,32 +67,53 @@ pub async fn merge(
             .with_hint("let that engine rewrite the files, such as by `REORG TABLE ... APPLY (PURGE)`"));
     }
     let merge = Merge { engine, spec, table };
-    let (winners, superseded) = merge.winners(candidates).await?;
-    let mut outcome = MergeOutcome { superseded, ..Default::default() };
-    let workspaces = merge.workspaces(&winners)?;
-    let mut keep = vec![true; usize::try_from(winners.rows()).unwrap_or_default()];
+    let winners = merge.winners(candidates).await?;
+    let mut outcome = MergeOutcome { superseded: winners.superseded, ..Default::default() };
+    let mut fate = Fate::of(winners.rows.rows());
     let files = table.files(scope)?;
     let touched = if rebuild {
         outcome.removes = files.iter().map(|f| f.path.clone()).collect();
         vec![]
     } else {
-        let near = in_workspaces(files, &workspaces);
-        let touched = merge.lose_to_table(&winners, &near, &mut keep).await?;
+        let near = in_workspaces(files, &winners.workspaces);
+        let touched = merge.lose_to_table(&winners, &near, &mut fate).await?;
         if let Some(tombstones) = tombstones {
-            let deletes = in_workspaces(tombstones.files(scope)?, &workspaces);
-            merge.lose_to_tombstones(&winners, tombstones, deletes, &mut keep).await?;
+            let deletes = in_workspaces(tombstones.files(scope)?, &winners.workspaces);
+            merge.lose_to_tombstones(&winners, tombstones, deletes, &mut fate).await?;
         }
         outcome.removes = touched.iter().map(|f| f.path.clone()).collect();
         touched
     };
-    outcome.superseded += keep.iter().filter(|k| !**k).count() as u64;
-    merge.write(&winners, touched, &keep, &mut outcome).await?;
+    outcome.superseded += fate.lost.count();
+    merge.write(&winners, touched, fate, &mut outcome).await?;
     outcome.strategy = Some(match (rebuild, outcome.removes.is_empty()) {
         (true, _) => Strategy::Replace,
         (false, true) => Strategy::Append,
         (false, false) => Strategy::Merge,
     });
     Ok(outcome)
+}
+
+/// The best candidate of each key, in the order of workspace and key.
+struct Winners {
+    rows: Arc<Spool>,
+    workspaces: HashSet<String>,
+    /// Candidates that lost to another one.
+    superseded: u64,
+}
+
+/// What became of the winners when they met the table.
+struct Fate {
+    /// Those that a row of the table or a tombstone beats.
+    lost: Rows,
+    /// Those that beat a row of the table.
+    beat: Rows,
+}
+
+impl Fate {
+    fn of(count: u64) -> Self {
+        Self { lost: Rows::none(count), beat: Rows::none(count) }
+    }
 }
 
 fn in_workspaces(files: Vec<DataFile>, workspaces: &HashSet<String>) -> Vec<DataFile> {
@@ -106,14 +127,15 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn session(&self) -> SessionContext {
-        self.engine.scratch_session()
+    /// A session in which `left` is the left side of a join; when it is on disk the join has to spill too.
+    fn session(&self, left: &Spool) -> SessionContext {
+        if left.is_on_disk() { self.engine.scratch_session() } else { self.engine.scratch_session_for_small_joins() }
     }
 
     /// Sorts the candidates and keeps the latest of each key.
-    async fn winners(&self, candidates: datafusion::prelude::DataFrame) -> Result<(Winners, u64)> {
-        let limit = self.engine.memory().map_or(WINNERS_IN_MEMORY, |m| usize::try_from(m / 8).unwrap_or(usize::MAX));
-        let mut winners = Winners::new(&self.spec.candidates(), limit);
+    async fn winners(&self, candidates: datafusion::prelude::DataFrame) -> Result<Winners> {
+        let mut rows = SpoolWriter::new(self.spec.candidates(), self.engine);
+        let mut workspaces = HashSet::new();
         let mut latest = Latest::new(self.spec)?;
         let fail = |e| query_error("cannot order the rows by key", e);
         let sorted = candidates.sort(self.sort_order()).map_err(fail)?;
@@ -121,14 +143,15 @@ impl Merge<'_> {
         while let Some(batch) = stream.next().await {
             let batch = conform(&batch.map_err(fail)?, &self.spec.candidates())?;
             if let Some(done) = latest.push(batch)? {
-                winners.push(&done)?;
+                note_workspaces(&done, &mut workspaces);
+                rows.push(&done)?;
             }
         }
         if let Some(last) = latest.finish() {
-            winners.push(&last)?;
+            note_workspaces(&last, &mut workspaces);
+            rows.push(&last)?;
         }
-        winners.close()?;
-        Ok((winners, latest.superseded()))
+        Ok(Winners { rows: Arc::new(rows.close()?), workspaces, superseded: latest.superseded() })
     }
 
     fn sort_order(&self) -> Vec<SortExpr> {
@@ -138,29 +161,13 @@ impl Merge<'_> {
         groups.chain(order).collect()
     }
 
-    fn workspaces(&self, winners: &Winners) -> Result<HashSet<String>> {
-        let mut found = HashSet::new();
-        for batch in winners.batches(None) {
-            let batch = batch?;
-            let column = batch.column_by_name(WORKSPACE_COLUMN).and_then(|c| c.as_string_opt::<i32>());
-            let mut last = None;
-            for workspace in column.into_iter().flat_map(|c| c.iter()).flatten() {
-                if last != Some(workspace.to_string()) {
-                    found.insert(workspace.to_string());
-                    last = Some(workspace.to_string());
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// Marks the winners that a row of the table beats; gives the files with a row that is beaten.
-    async fn lose_to_table(&self, winners: &Winners, files: &[DataFile], keep: &mut [bool]) -> Result<Vec<DataFile>> {
-        if files.is_empty() || winners.rows() == 0 {
+    async fn lose_to_table(&self, winners: &Winners, files: &[DataFile], fate: &mut Fate) -> Result<Vec<DataFile>> {
+        if files.is_empty() || winners.rows.rows() == 0 {
             return Ok(vec![]);
         }
-        let session = self.session();
-        winners.register(&session, "w").await?;
+        let session = self.session(&winners.rows);
+        self.register(&session, "w", winners.rows.numbered_table(&self.compared())?)?;
         self.register(&session, "t", self.table.scan_files_numbered(files.to_vec()))?;
         let sql = format!(
             "SELECT w.{ROW_COLUMN}, t.{}, {} FROM w JOIN t ON {}",
@@ -177,8 +184,9 @@ impl Merge<'_> {
             for i in 0..batch.num_rows() {
                 if wins.value(i) {
                     touched.insert(numbers.value(i) as usize);
+                    fate.beat.insert(rows.value(i));
                 } else {
-                    drop_row(keep, rows.value(i));
+                    fate.lost.insert(rows.value(i));
                 }
             }
         }
@@ -187,63 +195,90 @@ impl Merge<'_> {
         Ok(touched.into_iter().filter_map(|i| files.get(i).cloned()).collect())
     }
 
+    /// The columns of a winner that are compared with the table's.
+    fn compared(&self) -> Vec<&str> {
+        let mut columns = self.spec.group();
+        columns.push(DELETE_COLUMN);
+        if self.spec.sequence != Sequence::Arrival {
+            let others = self.spec.tie_columns().into_iter().chain([self.spec.order_column()]);
+            columns.extend(others.filter(|c| !self.spec.key.iter().any(|k| k == c)));
+        }
+        columns
+    }
+
     /// Marks the upserts that an earlier delete of the same or a later sequence beats.
     async fn lose_to_tombstones(
         &self,
         winners: &Winners,
         tombstones: &Snapshot,
         files: Vec<DataFile>,
-        keep: &mut [bool],
+        fate: &mut Fate,
     ) -> Result<()> {
-        let Sequence::Column(sequence) = &self.spec.sequence else { return Ok(()) };
-        if files.is_empty() || winners.rows() == 0 {
+        let Sequence::Column(name) = &self.spec.sequence else { return Ok(()) };
+        if files.is_empty() || winners.rows.rows() == 0 {
             return Ok(());
         }
-        let session = self.session();
-        winners.register(&session, "w").await?;
+        let session = self.session(&winners.rows);
+        let mut columns = self.spec.group();
+        columns.push(DELETE_COLUMN);
+        if !self.spec.key.contains(name) {
+            columns.push(name);
+        }
+        self.register(&session, "w", winners.rows.numbered_table(&columns)?)?;
         self.register(&session, "d", tombstones.scan_files(files))?;
-        let sequence = quoted(sequence);
+        let sequence = quoted(name);
         let sql = format!(
-            "SELECT DISTINCT w.{ROW_COLUMN} FROM w JOIN d ON {} WHERE NOT w.{DELETE_COLUMN} AND (w.{sequence} IS NULL OR d.{sequence} >= w.{sequence})",
+            "SELECT w.{ROW_COLUMN} FROM w JOIN d ON {} WHERE NOT w.{DELETE_COLUMN} AND (w.{sequence} IS NULL OR d.{sequence} >= w.{sequence})",
             same_key(self.spec, "w", "d"),
         );
         let mut stream = self.run(&session, &sql).await?;
         while let Some(batch) = stream.try_next().await.map_err(match_error)? {
-            batch.column(0).as_primitive::<UInt64Type>().values().iter().for_each(|row| drop_row(keep, *row));
+            batch.column(0).as_primitive::<UInt64Type>().values().iter().for_each(|row| fate.lost.insert(*row));
         }
         Ok(())
     }
 
-    /// Writes the rows of `touched` files that stay, and the winners that are kept.
-    async fn write(&self, winners: &Winners, touched: Vec<DataFile>, keep: &[bool], outcome: &mut MergeOutcome) -> Result<()> {
+    /// Writes the rows of `touched` files that stay, and the winners that did not lose.
+    async fn write(&self, winners: &Winners, touched: Vec<DataFile>, mut fate: Fate, outcome: &mut MergeOutcome) -> Result<()> {
         let schema = crate::table::with_workspace(&self.spec.columns);
-        let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::within(self.engine.memory()));
+        let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::of(self.engine));
         if !touched.is_empty() {
-            let mut stream = self.survivors(winners, touched, keep).await?;
+            // A winner that lost to a tombstone leaves the row it met as it is.
+            fate.beat.remove_all(&fate.lost);
+            let mut stream = self.survivors(winners, touched, fate.beat).await?;
             while let Some(batch) = stream.try_next().await.map_err(match_error)? {
                 writer.write(&conform(&batch, &schema)?).await?;
             }
         }
         let before = writer.rows();
-        for batch in winners.batches(Some(keep)) {
+        let deleted = self.spec.tombstones();
+        let mut tombstones = deleted.as_ref().map(|schema| SpoolWriter::new(schema.clone(), self.engine));
+        let keep = Arc::new(fate.lost.others(winners.rows.rows()));
+        for batch in winners.rows.kept(keep) {
             let (upserts, deletes) = split(&batch?)?;
             outcome.deleted += deletes.num_rows() as u64;
-            if let Some(schema) = self.spec.tombstones().filter(|_| deletes.num_rows() > 0) {
-                outcome.tombstones.push(conform(&deletes, &schema)?);
+            if let (Some(schema), Some(spool)) = (&deleted, &mut tombstones)
+                && deletes.num_rows() > 0
+            {
+                spool.push(&conform(&deletes, schema)?)?;
             }
             writer.write(&conform(&upserts, &schema)?).await?;
         }
+        outcome.tombstones = tombstones.map(SpoolWriter::close).transpose()?;
         outcome.written = writer.rows() - before;
         outcome.adds = writer.finish().await?;
         outcome.bytes = crate::table::bytes_of(&outcome.adds);
         Ok(())
     }
 
-    async fn survivors(&self, winners: &Winners, touched: Vec<DataFile>, keep: &[bool]) -> Result<SendableRecordBatchStream> {
-        let session = self.session();
-        winners.register_kept(&session, "w", keep, &self.spec.group())?;
+    /// The rows of `touched` files without those that the winners of `beat` replace.
+    async fn survivors(&self, winners: &Winners, touched: Vec<DataFile>, beat: Rows) -> Result<SendableRecordBatchStream> {
+        let few = beat.count() <= FEW_ROWS || !winners.rows.is_on_disk();
+        let keys = winners.rows.kept_table(&self.spec.group(), Arc::new(beat), few)?;
+        let session = if few { self.engine.scratch_session_for_small_joins() } else { self.engine.scratch_session() };
+        self.register(&session, "w", keys)?;
         self.register(&session, "t", self.table.scan_files(touched))?;
-        self.run(&session, &format!("SELECT t.* FROM t LEFT ANTI JOIN w ON {}", same_key(self.spec, "t", "w"))).await
+        self.run(&session, &format!("SELECT t.* FROM w RIGHT ANTI JOIN t ON {}", same_key(self.spec, "w", "t"))).await
     }
 
     fn register(&self, session: &SessionContext, name: &str, table: Arc<dyn datafusion::catalog::TableProvider>) -> Result<()> {
@@ -256,9 +291,15 @@ impl Merge<'_> {
     }
 }
 
-fn drop_row(keep: &mut [bool], row: u64) {
-    if let Some(kept) = usize::try_from(row).ok().and_then(|r| keep.get_mut(r)) {
-        *kept = false;
+/// Adds the workspaces of `batch`, whose rows come sorted by them.
+fn note_workspaces(batch: &RecordBatch, found: &mut HashSet<String>) {
+    let column = batch.column_by_name(WORKSPACE_COLUMN).and_then(|c| c.as_string_opt::<i32>());
+    let mut last = None;
+    for workspace in column.into_iter().flat_map(|c| c.iter()).flatten() {
+        if last != Some(workspace) {
+            found.insert(workspace.to_string());
+            last = Some(workspace);
+        }
     }
 }
 

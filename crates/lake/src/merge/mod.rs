@@ -5,7 +5,6 @@ mod latest;
 mod order;
 #[cfg(test)]
 mod tests;
-mod winners;
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ use crate::Lake;
 use crate::merge::{MergeSpec, Sequence, merge};
 use crate::pipeline::{Layer, TableName};
 use crate::report::Strategy as How;
+use crate::spool::Spool;
 use crate::table::{At, Change, Scope, Snapshot, TableWriter, WriterOptions};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,9 +76,9 @@ impl Bench {
         assert_eq!(done.written + done.deleted + done.superseded, events.len() as u64);
         if let Some(table) = &tombstones {
             let schema = crate::table::with_workspace(&self.spec.tombstones().unwrap());
-            let mut writer = TableWriter::new(table, schema.clone(), WriterOptions::default());
-            for batch in &done.tombstones {
-                writer.write(&crate::table::conform(batch, &schema).unwrap()).await.unwrap();
+            let mut writer = TableWriter::new(table, schema.clone(), WriterOptions::of(self.lake.engine()));
+            for batch in done.tombstones.iter().flat_map(Spool::batches) {
+                writer.write(&crate::table::conform(&batch.unwrap(), &schema).unwrap()).await.unwrap();
             }
             let change = Change { adds: writer.finish().await.unwrap(), ..Default::default() };
             table.commit(change, How::Append, "run").await.unwrap();

@@ -24,7 +24,6 @@ use crate::table::commit::{CHECKPOINT_INTERVAL, delta_error};
 use crate::table::history::At;
 use crate::table::leftovers::{delete_leftovers, leftovers};
 use crate::table::snapshot::{Snapshot, folder};
-use crate::table::write::WriterOptions;
 use crate::workspace_id::WORKSPACE_COLUMN;
 
 /// The shortest retention that cannot break a running reader or writer, in hours.
@@ -157,7 +156,7 @@ impl Snapshot {
             return Err(Error::new(ErrorKind::Config, message));
         }
         let kind = if z_order.is_empty() { OptimizeType::Compact } else { OptimizeType::ZOrder(z_order.to_vec()) };
-        let target = WriterOptions::within(engine.memory()).target_file_size;
+        let target = engine.budget().file();
         let state = engine.session().state();
         let threads = state.config().target_partitions();
         let tasks = engine.memory().map_or(threads, |m| usize::try_from(m / TASK_MEMORY).unwrap_or(threads).clamp(1, threads));

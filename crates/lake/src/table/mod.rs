@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod commit;
+mod encode;
 mod footprint;
 mod history;
 mod leftovers;
@@ -15,7 +16,9 @@ mod requests;
 mod restore;
 mod scan;
 mod snapshot;
+mod statistics;
 mod turn;
+mod upload;
 mod write;
 
 pub use commit::{Change, Committed, SchemaChange, bytes_of};

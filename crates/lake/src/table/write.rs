@@ -1,72 +1,59 @@
 //! Writing rows to Parquet files of a table, before any commit mentions them.
 
-use std::collections::HashSet;
-use std::num::NonZeroU64;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, new_null_array};
+use arrow::array::{AsArray, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{CastOptions, concat_batches, partition, sort_to_indices, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::common::nested_struct::cast_column;
-use delta_kernel::table_properties::DataSkippingNumIndexedCols;
-use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
-use object_store::ObjectStore;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
 
-use crate::contained::contained;
+use crate::budget::Budget;
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::table::commit::delta_error;
+use crate::table::encode::OpenFile;
 use crate::table::snapshot::Snapshot;
+use crate::table::statistics::StatsColumns;
+use crate::table::upload::Uploads;
 use crate::workspace_id::WORKSPACE_COLUMN;
 
 /// How files are written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// A file is finished when it reaches this size, in bytes.
-    pub target_file_size: u64,
     /// At most this many partitions have an open file at a time.
     pub open_partitions: usize,
-    /// Rows wait in memory until they have this many bytes, so that those of one workspace come together.
-    pub staged_bytes: usize,
+    /// The memory that a writer shares.
+    pub budget: Budget,
+    /// Where encoded bytes wait until their file is complete.
+    pub folder: PathBuf,
 }
 
 impl WriterOptions {
-    /// Sized to a budget of memory, in bytes; the defaults without one.
-    pub fn within(memory: Option<u64>) -> Self {
-        let Some(memory) = memory else { return Self::default() };
-        let share = usize::try_from(memory / 16).unwrap_or(usize::MAX);
-        let default = Self::default();
-        Self {
-            target_file_size: default.target_file_size.min(memory / 16),
-            staged_bytes: default.staged_bytes.min(share),
-            ..default
-        }
-    }
-}
-
-impl Default for WriterOptions {
-    fn default() -> Self {
-        Self { target_file_size: 128 << 20, open_partitions: 256, staged_bytes: 32 << 20 }
+    /// Within the budget of `engine`, in its folder to spill to.
+    pub fn of(engine: &Engine) -> Self {
+        Self { open_partitions: 256, budget: engine.budget(), folder: engine.spill_folder() }
     }
 }
 
 /// Streams rows into Parquet files, one or more for each workspace. Files that are written but never committed are
 /// invisible to readers and are removed by `vacuum`.
+///
+/// The memory it takes does not grow with the number of workspaces: when the row groups being encoded exceed their share, the greatest of them is
+/// ended.
 pub struct TableWriter {
-    store: Arc<dyn ObjectStore>,
     schema: SchemaRef,
-    stats_columns: Option<Vec<String>>,
-    stats_count: u64,
+    stats: StatsColumns,
     options: WriterOptions,
     staged: Vec<RecordBatch>,
     staged_bytes: usize,
-    open: Option<DeltaWriter>,
-    partitions: HashSet<String>,
-    finished: Vec<Add>,
+    open: HashMap<String, OpenFile>,
+    /// Bytes of the row groups of all open files.
+    held: usize,
+    uploads: Uploads,
     rows: u64,
 }
 
@@ -79,22 +66,16 @@ impl std::fmt::Debug for TableWriter {
 impl TableWriter {
     /// A writer of `schema` (any order, `workspace_id` included) into the folder of `table`.
     pub fn new(table: &Snapshot, schema: SchemaRef, options: WriterOptions) -> Self {
-        let setting = |name: &str| table.delta().snapshot().ok().and_then(|s| s.metadata().configuration().get(name).cloned());
-        let stats_columns = setting("delta.dataSkippingStatsColumns")
-            .filter(|v| !v.is_empty())
-            .map(|v| v.split(',').map(|c| c.trim().trim_matches('`').to_string()).collect());
-        let stats_count = setting("delta.dataSkippingNumIndexedCols").and_then(|v| v.parse().ok()).unwrap_or(32);
+        let store = table.delta().log_store().object_store(None);
         Self {
-            store: table.delta().log_store().object_store(None),
             schema,
-            stats_columns,
-            stats_count,
+            stats: StatsColumns::of(table),
+            uploads: Uploads::new(store, options.budget.uploads()),
             options,
             staged: vec![],
             staged_bytes: 0,
-            open: None,
-            partitions: HashSet::new(),
-            finished: vec![],
+            open: HashMap::new(),
+            held: 0,
             rows: 0,
         }
     }
@@ -111,8 +92,7 @@ impl TableWriter {
 
     /// Changes the schema for what follows; files open so far are finished with the old one.
     pub async fn widen(&mut self, schema: SchemaRef) -> Result<()> {
-        self.drain().await?;
-        self.finish_open().await?;
+        self.end_workspace().await?;
         self.schema = schema;
         Ok(())
     }
@@ -125,10 +105,13 @@ impl TableWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        if batch.schema().fields() != self.schema.fields() {
+            return Err(Error::new(ErrorKind::Internal, "a batch to write has other columns than its table"));
+        }
         self.staged_bytes += batch.get_array_memory_size();
         self.staged.push(batch.clone());
         self.rows += batch.num_rows() as u64;
-        if self.staged_bytes > self.options.staged_bytes { self.drain().await } else { Ok(()) }
+        if self.staged_bytes > self.options.budget.staged() { self.drain().await } else { Ok(()) }
     }
 
     /// Writes the staged rows: as they came when few partitions are open, else one workspace after the other, so that a feed of very many
@@ -136,103 +119,135 @@ impl TableWriter {
     async fn drain(&mut self) -> Result<()> {
         self.staged_bytes = 0;
         let staged = std::mem::take(&mut self.staged);
-        for batch in &staged {
-            self.note_partitions(batch)?;
-        }
-        if self.partitions.len() <= self.options.open_partitions {
-            for batch in &staged {
-                self.encode(batch).await?;
+        if self.partitions_with(&staged)? <= self.options.open_partitions {
+            for batch in staged {
+                for rows in by_workspace(&self.schema, std::slice::from_ref(&batch))? {
+                    self.encode(&rows).await?;
+                }
             }
             return Ok(());
         }
-        for batch in by_workspace(&self.schema, &staged)? {
-            self.note_partitions(&batch)?;
-            if self.partitions.len() > self.options.open_partitions {
+        let sorted = by_workspace(&self.schema, &staged)?;
+        drop(staged);
+        for rows in sorted {
+            let (workspace, _) = parted(&rows)?;
+            if !self.open.contains_key(&workspace) && self.open.len() >= self.options.open_partitions {
                 self.finish_open().await?;
             }
-            self.encode(&batch).await?;
+            self.encode(&rows).await?;
         }
         self.finish_open().await
     }
 
+    /// How many partitions would be open with those of `staged`.
+    fn partitions_with(&self, staged: &[RecordBatch]) -> Result<usize> {
+        let mut fresh = HashSet::new();
+        for batch in staged {
+            let mut last = None;
+            for workspace in workspaces(batch)?.iter() {
+                if last != Some(workspace) {
+                    fresh.extend(workspace.filter(|w| !self.open.contains_key(*w)));
+                    last = Some(workspace);
+                }
+            }
+        }
+        Ok(self.open.len() + fresh.len())
+    }
+
+    /// Encodes rows of one workspace.
     async fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.open.is_none() {
-            self.open = Some(self.config_writer());
+        let (workspace, rows) = parted(batch)?;
+        for step in OpenFile::steps(&rows) {
+            let file = match self.open.remove(&workspace) {
+                Some(file) => file,
+                None => OpenFile::create(&workspace, &step.schema(), self.options.budget.encoded(), &self.options.folder)?,
+            };
+            let file = self.open.entry(workspace.clone()).or_insert(file);
+            let before = file.held();
+            file.write(&step)?;
+            self.held = (self.held + file.held()).saturating_sub(before);
+            if file.size() >= self.options.budget.file() {
+                self.finish_file(&workspace).await?;
+            }
+            self.end_great_row_groups()?;
         }
-        let Some(writer) = &mut self.open else { return Ok(()) };
-        // The library panics when it cleans up after a write that failed, as on a full disk.
-        match contained(writer.write(batch)).await {
-            Ok(written) => written.map_err(|e| delta_error("cannot write rows", e)),
-            Err(_) => Err(no_room()),
+        Ok(())
+    }
+
+    fn end_great_row_groups(&mut self) -> Result<()> {
+        while self.held > self.options.budget.encoding() {
+            let Some(greatest) = self.open.values_mut().max_by_key(|f| f.held()) else { return Ok(()) };
+            let held = greatest.held();
+            greatest.end_row_group()?;
+            self.held -= held.min(self.held);
         }
+        Ok(())
+    }
+
+    async fn finish_file(&mut self, workspace: &str) -> Result<()> {
+        let Some(file) = self.open.remove(workspace) else { return Ok(()) };
+        self.held -= file.held().min(self.held);
+        self.uploads.start(file.finish(&self.stats)?).await
+    }
+
+    async fn finish_open(&mut self) -> Result<()> {
+        let mut open: Vec<String> = self.open.keys().cloned().collect();
+        open.sort_unstable();
+        for workspace in open {
+            self.finish_file(&workspace).await?;
+        }
+        Ok(())
+    }
+
+    /// Finishes the files that are open, where the rows to come are of other workspaces.
+    pub async fn end_workspace(&mut self) -> Result<()> {
+        self.drain().await?;
+        self.finish_open().await
     }
 
     /// Finishes all files and returns their add actions.
     pub async fn finish(mut self) -> Result<Vec<Add>> {
-        self.drain().await?;
-        self.finish_open().await?;
-        Ok(std::mem::take(&mut self.finished))
-    }
-
-    fn config_writer(&self) -> DeltaWriter {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_max_row_group_row_count(Some(1 << 20))
-            .set_created_by(format!("lake {}", env!("CARGO_PKG_VERSION")))
-            .build();
-        let config = WriterConfig::new(
-            self.schema.clone(),
-            vec![WORKSPACE_COLUMN.to_string()],
-            Some(properties),
-            NonZeroU64::new(self.options.target_file_size),
-            None,
-            DataSkippingNumIndexedCols::NumColumns(self.stats_count),
-            self.stats_columns.clone(),
-        );
-        DeltaWriter::new(self.store.clone(), config)
-    }
-
-    fn note_partitions(&mut self, batch: &RecordBatch) -> Result<()> {
-        let column = batch
-            .column_by_name(WORKSPACE_COLUMN)
-            .and_then(|c| c.as_string_opt::<i32>())
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a batch to write has no text column `workspace_id`"))?;
-        let mut last = None;
-        for value in column.iter().flatten() {
-            if last != Some(value) {
-                if !self.partitions.contains(value) {
-                    self.partitions.insert(value.to_string());
-                }
-                last = Some(value);
-            }
-        }
-        Ok(())
-    }
-
-    async fn finish_open(&mut self) -> Result<()> {
-        self.partitions.clear();
-        if let Some(writer) = self.open.take() {
-            let closed = contained(writer.close()).await.map_err(|_| no_room())?;
-            self.finished.extend(closed.map_err(|e| delta_error("cannot finish a file", e))?);
-        }
-        Ok(())
+        self.end_workspace().await?;
+        self.uploads.finish().await
     }
 }
 
-fn no_room() -> Error {
-    Error::new(ErrorKind::Storage, "a file of the table cannot be written")
-        .with_hint("see that the disk has room and may be written to; nothing was committed, and a rerun goes on from here")
+fn workspaces(batch: &RecordBatch) -> Result<&StringArray> {
+    let column = batch.column_by_name(WORKSPACE_COLUMN).and_then(|c| c.as_string_opt::<i32>());
+    column.ok_or_else(|| Error::new(ErrorKind::Internal, "a batch to write has no text column `workspace_id`"))
+}
+
+/// The workspace that all rows of `batch` are of, and its other columns.
+fn parted(batch: &RecordBatch) -> Result<(String, RecordBatch)> {
+    let names = workspaces(batch)?;
+    let name = names.iter().next().flatten();
+    let name = name.ok_or_else(|| Error::new(ErrorKind::Internal, "a row to write has no workspace"))?.to_string();
+    let mut rows = batch.clone();
+    if let Ok(index) = batch.schema().index_of(WORKSPACE_COLUMN) {
+        rows.remove_column(index);
+    }
+    Ok((name, rows))
 }
 
 /// The rows of `batches` in one batch for each workspace, in the order they came.
 fn by_workspace(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
     let internal = |e: ArrowError| Error::new(ErrorKind::Internal, "cannot order rows by workspace").with_source(e);
-    let all = concat_batches(schema, batches).map_err(internal)?;
     let index = schema.index_of(WORKSPACE_COLUMN).map_err(internal)?;
+    if let [single] = batches
+        && is_single(workspaces(single)?)
+    {
+        return Ok(vec![single.clone()]);
+    }
+    let all = concat_batches(schema, batches).map_err(internal)?;
     let order = sort_to_indices(all.column(index), None, None).map_err(internal)?;
     let sorted = take_record_batch(&all, &order).map_err(internal)?;
     let ranges = partition(std::slice::from_ref(sorted.column(index))).map_err(internal)?.ranges();
     Ok(ranges.into_iter().map(|r| sorted.slice(r.start, r.len())).collect())
+}
+
+fn is_single(names: &StringArray) -> bool {
+    let first = names.iter().next();
+    names.iter().all(|n| Some(n) == first)
 }
 
 /// `batch` with the columns of `schema`, by name: missing ones are null, others are cast without loss of a value.

@@ -8,6 +8,7 @@ use deltalake::kernel::Add;
 use object_store::ObjectStoreExt;
 
 use super::*;
+use crate::engine::{Engine, EngineOptions};
 use crate::lake::Lake;
 use crate::report::{LISTED_PARTITIONS, Strategy};
 use crate::table::{At, TableWriter, WriterOptions, with_workspace};
@@ -30,7 +31,7 @@ async fn snapshot(lake: &Lake, table: &str) -> Snapshot {
 
 async fn written(table: &Snapshot, workspaces: &[&str]) -> Vec<Add> {
     let rows = rows(workspaces);
-    let mut writer = TableWriter::new(table, rows.schema(), WriterOptions::default());
+    let mut writer = TableWriter::new(table, rows.schema(), WriterOptions::of(&Engine::new(EngineOptions::default()).unwrap()));
     writer.write(&rows).await.unwrap();
     writer.finish().await.unwrap()
 }

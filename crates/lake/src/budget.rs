@@ -1,0 +1,119 @@
+//! Who gets which share of the memory that the process may use.
+
+use std::num::NonZeroUsize;
+
+/// The least budget, in bytes, that holds: the program itself takes half of it.
+pub(crate) const LEAST_MEMORY: u64 = 256 << 20;
+
+/// The memory that the program needs before it works on a row: its code, the pipeline, the allocator's spare pages.
+const PROGRAM: u64 = 128 << 20;
+
+/// The memory that the process may use, and the parts of it. Without a limit every part has a fixed size that serves speed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget(Option<u64>);
+
+impl Budget {
+    /// A budget of `bytes`; `None` for no limit.
+    pub fn new(bytes: Option<u64>) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether there is no limit.
+    pub fn is_unlimited(self) -> bool {
+        self.0.is_none()
+    }
+
+    /// What the operators of queries share (sorts, joins, aggregates); they spill beyond it. `None` for no limit.
+    pub fn pool(self) -> Option<usize> {
+        self.0.map(|bytes| to_usize(bytes.saturating_sub(PROGRAM) / 2))
+    }
+
+    /// The most threads of one query, of `wanted`: each of them has buffers of its own.
+    pub fn threads(self, wanted: usize) -> usize {
+        let most = self.0.map_or(usize::MAX, |bytes| to_usize(bytes / LEAST_MEMORY).max(1));
+        wanted.clamp(1, most)
+    }
+
+    /// Rows of a batch within a query.
+    pub fn batch_rows(self) -> usize {
+        self.part(1 << 16, 1024, 8192)
+    }
+
+    /// What a sort keeps back to merge what it spilled.
+    pub fn sort_reserve(self) -> usize {
+        self.part(64, 1 << 20, 10 << 20)
+    }
+
+    /// Rows that wait in a table's writer until those of one workspace come together.
+    pub fn staged(self) -> usize {
+        self.part(32, 1 << 20, 32 << 20)
+    }
+
+    /// Row groups being encoded by a table's writer, of all its open files.
+    pub fn encoding(self) -> usize {
+        self.part(16, 4 << 20, 512 << 20)
+    }
+
+    /// Encoded bytes of one open file of a table that stay in memory; the rest waits in a temporary file.
+    pub fn encoded(self) -> usize {
+        self.part(1024, 64 << 10, 4 << 20)
+    }
+
+    /// The size at which a file of a table is finished.
+    pub fn file(self) -> u64 {
+        self.part(8, 8 << 20, 128 << 20) as u64
+    }
+
+    /// Parts of files on their way to the store at a time.
+    pub fn uploads(self) -> usize {
+        self.part(64 << 20, 2, 8)
+    }
+
+    /// Rows set aside in memory between two passes of a job, before they go to disk.
+    pub fn set_aside(self) -> usize {
+        self.part(32, 4 << 20, 512 << 20)
+    }
+
+    /// Bytes of records in a batch that is read from a source; several wait in a row.
+    pub fn source_batch(self) -> usize {
+        self.part(128, 1 << 20, 8 << 20)
+    }
+
+    /// One part in `parts` of the budget, not below `least` nor above `most`; `most` without a limit.
+    fn part(self, parts: u64, least: usize, most: usize) -> usize {
+        self.0.map_or(most, |bytes| to_usize(bytes / parts).clamp(least, most))
+    }
+}
+
+/// As many threads as the machine has cores.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_budget_leave_room_for_the_program() {
+        for bytes in [LEAST_MEMORY, 512 << 20, 4 << 30] {
+            let budget = Budget::new(Some(bytes));
+            // A silver job has three writers open: the table's, its quarantine's, and its tombstones'.
+            let writers = 3 * (budget.staged() + budget.encoding()) + budget.uploads() * (8 << 20);
+            let parts = budget.pool().unwrap() + writers + 2 * budget.set_aside() + 8 * budget.source_batch();
+            assert!(parts as u64 + PROGRAM <= bytes * 3 / 2, "{parts} of {bytes}");
+        }
+    }
+
+    #[test]
+    fn without_a_limit_the_parts_serve_speed() {
+        let budget = Budget::default();
+        assert_eq!((budget.pool(), budget.batch_rows(), budget.threads(16)), (None, 8192, 16));
+        assert_eq!(Budget::new(Some(512 << 20)).threads(16), 2);
+        assert_eq!(Budget::new(Some(LEAST_MEMORY)).threads(16), 1);
+    }
+}

@@ -1,0 +1,375 @@
+//! Rows set aside between two passes of a job: in memory while they are few, on disk when they are many.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::DataFusionError;
+use datafusion::datasource::MemTable;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use tempfile::NamedTempFile;
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::query_error::query_error;
+
+/// The column with a row's place among the rows set aside, from 0.
+pub(crate) const ROW_COLUMN: &str = "__lake_row";
+
+/// The most encoded bytes of a row group on disk, which is held in memory while it is written.
+const ROW_GROUP_BYTES: usize = 4 << 20;
+
+/// Takes rows of one schema.
+pub struct SpoolWriter {
+    schema: SchemaRef,
+    memory: Vec<RecordBatch>,
+    bytes: usize,
+    limit: usize,
+    folder: PathBuf,
+    disk: Option<ArrowWriter<NamedTempFile>>,
+    batch_rows: usize,
+    rows: u64,
+}
+
+impl fmt::Debug for SpoolWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpoolWriter").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl SpoolWriter {
+    /// Keeps rows of `schema` in memory up to the share of `engine`'s budget, then in its folder to spill to.
+    pub fn new(schema: SchemaRef, engine: &Engine) -> Self {
+        let budget = engine.budget();
+        Self {
+            schema,
+            memory: vec![],
+            bytes: 0,
+            limit: budget.set_aside(),
+            folder: engine.spill_folder(),
+            disk: None,
+            batch_rows: budget.batch_rows(),
+            rows: 0,
+        }
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when the disk refuses.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        if let Some(writer) = &mut self.disk {
+            return writer.write(batch).map_err(disk);
+        }
+        self.bytes += batch.get_array_memory_size();
+        self.memory.push(batch.clone());
+        if self.bytes > self.limit { self.move_to_disk() } else { Ok(()) }
+    }
+
+    fn move_to_disk(&mut self) -> Result<()> {
+        let file = NamedTempFile::new_in(&self.folder).map_err(|e| disk(e.into()))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+            .build();
+        let mut writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties)).map_err(disk)?;
+        for batch in self.memory.drain(..) {
+            writer.write(&batch).map_err(disk)?;
+        }
+        self.disk = Some(writer);
+        Ok(())
+    }
+
+    /// The rows, which can be read from now on.
+    ///
+    /// # Errors
+    /// As [`SpoolWriter::push`].
+    pub fn close(self) -> Result<Spool> {
+        let file = self.disk.map(ArrowWriter::into_inner).transpose().map_err(disk)?;
+        Ok(Spool { schema: self.schema, memory: self.memory, file, batch_rows: self.batch_rows, rows: self.rows })
+    }
+}
+
+/// Rows of one schema in the order they came.
+pub struct Spool {
+    schema: SchemaRef,
+    memory: Vec<RecordBatch>,
+    file: Option<NamedTempFile>,
+    batch_rows: usize,
+    rows: u64,
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool").field("rows", &self.rows).field("on_disk", &self.file.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// An iterator over batches that may come from disk.
+pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+impl Spool {
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Whether the rows are on disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// The rows in the order they came.
+    pub fn batches(&self) -> Batches {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        self.columns(&all)
+    }
+
+    /// Some columns of the rows, by place.
+    fn columns(&self, columns: &[usize]) -> Batches {
+        match &self.file {
+            Some(file) => self.read(file, columns).unwrap_or_else(|error| Box::new(std::iter::once(Err(error)))),
+            None => {
+                let columns = columns.to_vec();
+                let batches = self.memory.clone().into_iter();
+                Box::new(batches.map(move |b| b.project(&columns).map_err(internal)))
+            }
+        }
+    }
+
+    fn read(&self, file: &NamedTempFile, columns: &[usize]) -> Result<Batches> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file.reopen().map_err(|e| disk(e.into()))?).map_err(disk)?;
+        let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
+        let reader = builder.with_projection(mask).with_batch_size(self.batch_rows).build().map_err(disk)?;
+        // The reader gives the columns in the file's order.
+        let mut stored = columns.to_vec();
+        stored.sort_unstable();
+        let order: Vec<usize> = columns.iter().filter_map(|c| stored.binary_search(c).ok()).collect();
+        let schema = Arc::new(self.schema.project(columns).map_err(internal)?);
+        Ok(Box::new(reader.map(move |batch| {
+            let batch = batch.and_then(|b| b.project(&order)).map_err(internal)?;
+            RecordBatch::try_new(schema.clone(), batch.columns().to_vec()).map_err(internal)
+        })))
+    }
+
+    /// The rows of `keep`.
+    pub(crate) fn kept(&self, keep: Arc<Rows>) -> Batches {
+        pick(self.batches(), keep)
+    }
+
+    /// Some columns of the rows of `keep` as a table for one query; in memory when they are `few`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when a column is missing.
+    pub(crate) fn kept_table(self: &Arc<Self>, columns: &[&str], keep: Arc<Rows>, few: bool) -> Result<Arc<dyn TableProvider>> {
+        self.provider(columns, Some(keep), few)
+    }
+
+    /// Some columns of all rows, and [`ROW_COLUMN`], as a table for one query.
+    ///
+    /// # Errors
+    /// As [`Spool::kept_table`].
+    pub(crate) fn numbered_table(self: &Arc<Self>, columns: &[&str]) -> Result<Arc<dyn TableProvider>> {
+        self.provider(columns, None, !self.is_on_disk())
+    }
+
+    fn provider(self: &Arc<Self>, columns: &[&str], keep: Option<Arc<Rows>>, few: bool) -> Result<Arc<dyn TableProvider>> {
+        let places = columns.iter().map(|c| self.schema.index_of(c)).collect::<std::result::Result<Vec<_>, _>>();
+        let places = places.map_err(internal)?;
+        let plain = self.schema.project(&places).map_err(internal)?;
+        let schema = if keep.is_none() { Arc::new(with_row_column(&plain)) } else { Arc::new(plain) };
+        let part = SpoolPart { spool: self.clone(), places, keep, schema: schema.clone() };
+        let fail = |e| query_error("cannot read the rows set aside", e);
+        if !few {
+            return Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(part)]).map_err(fail)?));
+        }
+        let full = |batch: &Result<RecordBatch>| batch.as_ref().map_or(true, |b| b.num_rows() > 0);
+        let batches = part.batches().filter(full).collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(MemTable::try_new(schema, vec![batches]).map_err(fail)?))
+    }
+}
+
+/// Rows of a spool as a partition of a plan.
+#[derive(Debug)]
+struct SpoolPart {
+    spool: Arc<Spool>,
+    places: Vec<usize>,
+    /// All rows with their numbers when it is absent.
+    keep: Option<Arc<Rows>>,
+    schema: SchemaRef,
+}
+
+impl SpoolPart {
+    fn batches(&self) -> Batches {
+        let batches = self.spool.columns(&self.places);
+        match &self.keep {
+            Some(keep) => pick(batches, keep.clone()),
+            None => number(batches, self.schema.clone()),
+        }
+    }
+}
+
+impl PartitionStream for SpoolPart {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _task: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = self.batches().map(|b| b.map_err(|e| DataFusionError::External(Box::new(e))));
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
+    }
+}
+
+fn with_row_column(schema: &Schema) -> Schema {
+    let number = Arc::new(Field::new(ROW_COLUMN, DataType::UInt64, false));
+    Schema::new(schema.fields().iter().cloned().chain([number]).collect::<Vec<_>>())
+}
+
+/// `batches` with the number of each row.
+fn number(batches: Batches, schema: SchemaRef) -> Batches {
+    let mut first = 0;
+    Box::new(batches.map(move |batch| {
+        let batch = batch?;
+        let numbers = UInt64Array::from_iter_values(first..first + batch.num_rows() as u64);
+        first += batch.num_rows() as u64;
+        let columns = batch.columns().iter().cloned().chain([Arc::new(numbers) as _]).collect();
+        RecordBatch::try_new(schema.clone(), columns).map_err(internal)
+    }))
+}
+
+/// The rows of `batches` that `keep` holds.
+fn pick(batches: Batches, keep: Arc<Rows>) -> Batches {
+    let mut first = 0;
+    Box::new(batches.map(move |batch| {
+        let batch = batch?;
+        let mask: BooleanArray = (first..first + batch.num_rows() as u64).map(|row| Some(keep.holds(row))).collect();
+        first += batch.num_rows() as u64;
+        filter_record_batch(&batch, &mask).map_err(internal)
+    }))
+}
+
+/// A set of rows by number: one bit a row.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    words: Vec<u64>,
+}
+
+impl Rows {
+    /// None of `count` rows.
+    pub(crate) fn none(count: u64) -> Self {
+        Self { words: vec![0; usize::try_from(count.div_ceil(64)).unwrap_or_default()] }
+    }
+
+    pub(crate) fn insert(&mut self, row: u64) {
+        if let Some(word) = self.word(row) {
+            *word |= 1 << (row % 64);
+        }
+    }
+
+    pub(crate) fn remove_all(&mut self, others: &Self) {
+        self.words.iter_mut().zip(&others.words).for_each(|(word, other)| *word &= !other);
+    }
+
+    pub(crate) fn holds(&self, row: u64) -> bool {
+        let word = usize::try_from(row / 64).ok().and_then(|i| self.words.get(i));
+        word.is_some_and(|w| w >> (row % 64) & 1 == 1)
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.words.iter().map(|w| u64::from(w.count_ones())).sum()
+    }
+
+    /// Those of `count` rows that are not in the set.
+    pub(crate) fn others(&self, count: u64) -> Self {
+        let mut words: Vec<u64> = self.words.iter().map(|w| !w).collect();
+        if let Some(last) = words.last_mut().filter(|_| !count.is_multiple_of(64)) {
+            *last &= (1 << (count % 64)) - 1;
+        }
+        Self { words }
+    }
+
+    fn word(&mut self, row: u64) -> Option<&mut u64> {
+        usize::try_from(row / 64).ok().and_then(|i| self.words.get_mut(i))
+    }
+}
+
+fn disk(source: ParquetError) -> Error {
+    Error::new(ErrorKind::Storage, "rows cannot be kept in the folder for temporary files")
+        .with_hint("see that it has room and may be written to; `TMPDIR` names another one")
+        .with_source(source)
+}
+
+fn internal(source: ArrowError) -> Error {
+    Error::new(ErrorKind::Internal, "rows cannot be set aside").with_source(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+    use crate::engine::EngineOptions;
+
+    fn spool(limit: usize) -> Arc<Spool> {
+        let engine = Engine::new(EngineOptions::default()).unwrap();
+        let fields = vec![Field::new("id", DataType::Int64, true), Field::new("text", DataType::Utf8, true)];
+        let mut spool = SpoolWriter { limit, ..SpoolWriter::new(Arc::new(Schema::new(fields)), &engine) };
+        for first in [0, 100] {
+            let ids = Int64Array::from_iter_values(first..first + 100);
+            let texts = StringArray::from_iter_values((first..first + 100).map(|i| format!("row {i}")));
+            spool.push(&RecordBatch::try_new(spool.schema.clone(), vec![Arc::new(ids), Arc::new(texts)]).unwrap()).unwrap();
+        }
+        Arc::new(spool.close().unwrap())
+    }
+
+    fn rows(batches: Batches) -> Vec<RecordBatch> {
+        batches.collect::<Result<Vec<_>>>().unwrap()
+    }
+
+    #[tokio::test]
+    async fn rows_are_the_same_in_memory_and_on_disk() {
+        let (memory, disk) = (spool(usize::MAX), spool(0));
+        assert!(!memory.is_on_disk() && disk.is_on_disk());
+        let all = |s: &Spool| arrow::compute::concat_batches(&s.schema, &rows(s.batches())).unwrap();
+        assert_eq!(all(&memory), all(&disk));
+        let mut odd = Rows::none(200);
+        (0..200).filter(|r| r % 2 == 1).for_each(|r| odd.insert(r));
+        let mut seven = Rows::none(200);
+        seven.insert(7);
+        odd.remove_all(&seven);
+        for spool in [memory, disk] {
+            assert_eq!(rows(spool.kept(Arc::new(odd.clone()))).iter().map(RecordBatch::num_rows).sum::<usize>(), 99);
+            let session = Engine::new(EngineOptions::default()).unwrap().scratch_session();
+            let frame = session.read_table(spool.numbered_table(&["text", "id"]).unwrap()).unwrap();
+            let batches = frame.collect().await.unwrap();
+            let batch = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
+            assert_eq!(batch.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>(), ["text", "id", ROW_COLUMN]);
+            assert_eq!(batch.num_rows(), 200);
+        }
+    }
+
+    #[test]
+    fn a_set_of_rows_and_the_others_part_all_rows() {
+        let mut set = Rows::none(70);
+        [0, 63, 64, 69].into_iter().for_each(|r| set.insert(r));
+        let others = set.others(70);
+        assert_eq!((set.count(), others.count()), (4, 66));
+        assert!((0..70).all(|r| set.holds(r) != others.holds(r)));
+        assert!(!others.holds(70));
+    }
+}

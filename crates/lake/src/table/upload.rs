@@ -1,0 +1,168 @@
+//! Complete files on their way to the store: a few parts at a time, whatever the number of files.
+
+use std::io::{Read, Seek};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltalake::kernel::Add;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use tempfile::SpooledTempFile;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::explain;
+use crate::table::encode::EncodedFile;
+
+/// Bytes of a part. The last one may be smaller; all others are equal, as some stores want it.
+const PART_BYTES: usize = 8 << 20;
+
+/// Files that are being sent at a time.
+const FILES: usize = 4;
+
+/// Sends files in the background.
+pub(super) struct Uploads {
+    store: Arc<dyn ObjectStore>,
+    /// One permit for each part in memory.
+    parts: Arc<Semaphore>,
+    running: JoinSet<Result<Add>>,
+    done: Vec<Add>,
+}
+
+impl Uploads {
+    /// At most `parts` parts are in memory at a time.
+    pub(super) fn new(store: Arc<dyn ObjectStore>, parts: usize) -> Self {
+        Self { store, parts: Arc::new(Semaphore::new(parts.max(1))), running: JoinSet::new(), done: vec![] }
+    }
+
+    /// Begins to send `file`, after another one has arrived when many are on their way.
+    pub(super) async fn start(&mut self, file: EncodedFile) -> Result<()> {
+        while self.running.len() >= FILES {
+            self.next().await?;
+        }
+        self.running.spawn(send(self.store.clone(), self.parts.clone(), file));
+        Ok(())
+    }
+
+    /// Waits for all files; gives their actions.
+    pub(super) async fn finish(mut self) -> Result<Vec<Add>> {
+        while !self.running.is_empty() {
+            self.next().await?;
+        }
+        self.done.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(self.done)
+    }
+
+    async fn next(&mut self) -> Result<()> {
+        if let Some(ended) = self.running.join_next().await {
+            self.done.push(ended.map_err(broken)??);
+        }
+        Ok(())
+    }
+}
+
+async fn send(store: Arc<dyn ObjectStore>, parts: Arc<Semaphore>, file: EncodedFile) -> Result<Add> {
+    let EncodedFile { add, path, mut bytes, size } = file;
+    bytes.rewind().map_err(unreadable)?;
+    if size <= PART_BYTES as u64 {
+        let _permit = parts.acquire().await.map_err(broken)?;
+        let (_, all) = next_part(bytes).await?;
+        store.put(&path, PutPayload::from(all)).await.map_err(refused)?;
+        return Ok(add);
+    }
+    let mut upload = store.put_multipart(&path).await.map_err(refused)?;
+    match send_parts(upload.as_mut(), &parts, bytes).await {
+        Ok(()) => Ok(add),
+        Err(error) => {
+            // What cannot be given up is removed by the store's own rules for unfinished uploads.
+            let _ = upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn send_parts(upload: &mut dyn MultipartUpload, parts: &Arc<Semaphore>, mut bytes: SpooledTempFile) -> Result<()> {
+    let mut sending: JoinSet<object_store::Result<()>> = JoinSet::new();
+    loop {
+        let permit = parts.clone().acquire_owned().await.map_err(broken)?;
+        let (rest, part) = next_part(bytes).await?;
+        bytes = rest;
+        if part.is_empty() {
+            break;
+        }
+        let sent = upload.put_part(PutPayload::from(part));
+        sending.spawn(async move {
+            let _permit = permit;
+            sent.await
+        });
+        while let Some(ended) = sending.try_join_next() {
+            ended.map_err(broken)?.map_err(refused)?;
+        }
+    }
+    while let Some(ended) = sending.join_next().await {
+        ended.map_err(broken)?.map_err(refused)?;
+    }
+    upload.complete().await.map(|_| ()).map_err(refused)
+}
+
+/// Reads the next part; it is empty at the end.
+async fn next_part(mut bytes: SpooledTempFile) -> Result<(SpooledTempFile, Bytes)> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut part = Vec::with_capacity(PART_BYTES);
+        bytes.by_ref().take(PART_BYTES as u64).read_to_end(&mut part)?;
+        Ok((bytes, Bytes::from(part)))
+    });
+    read.await.map_err(broken)?.map_err(unreadable)
+}
+
+fn refused(source: object_store::Error) -> Error {
+    let error = explain("cannot write a file of the table", source);
+    match error.hint() {
+        Some(_) => error,
+        None => error
+            .with_hint("see that the store has room and may be written to; nothing was committed, and a rerun goes on from here"),
+    }
+}
+
+fn unreadable(source: std::io::Error) -> Error {
+    Error::new(ErrorKind::Storage, "a file in the folder for temporary files cannot be read").with_source(source)
+}
+
+fn broken(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Internal, "a file of the table was not written").with_source(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use object_store::local::LocalFileSystem;
+    use object_store::path::Path;
+
+    use super::*;
+
+    fn file(name: &str, size: usize) -> EncodedFile {
+        let mut bytes = SpooledTempFile::new(1 << 10);
+        let content: Vec<u8> = (0..size).map(|i| u8::try_from(i * 7919 % 251).unwrap()).collect();
+        bytes.write_all(&content).unwrap();
+        let add = Add { path: name.to_string(), ..Default::default() };
+        EncodedFile { add, path: Path::from(name), bytes, size: size as u64 }
+    }
+
+    #[tokio::test]
+    async fn files_of_any_size_arrive_whole_with_a_single_part_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+        let sizes = [0, 10, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES, 1, 2, 3];
+        let mut uploads = Uploads::new(store.clone(), 1);
+        for (i, size) in sizes.iter().enumerate() {
+            uploads.start(file(&format!("f{i}"), *size)).await.unwrap();
+        }
+        assert_eq!(uploads.finish().await.unwrap().len(), sizes.len());
+        for (i, size) in sizes.iter().enumerate() {
+            let read = std::fs::read(folder.path().join(format!("f{i}"))).unwrap();
+            assert_eq!(read.len(), *size);
+            assert!(read.iter().enumerate().all(|(i, b)| usize::from(*b) == i * 7919 % 251), "f{i}");
+        }
+    }
+}
