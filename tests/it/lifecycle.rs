@@ -10,11 +10,20 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use lake::pipeline::TableName;
 use lake::table::{At, VacuumOptions};
 use lake::{Lake, Once};
-use lake_tests::bench::Place;
+use lake_tests::bench::{Bench, Place};
 use lake_tests::binary::table;
+use lake_tests::servers::VersityGw;
 use serde_json::{Value, json};
 
 use crate::change::Project;
+
+everywhere!(
+    whatever_is_restored_the_next_run_comes_to_what_it_was,
+    a_restored_table_is_as_it_was_with_what_stands_beside_it,
+    a_time_means_the_version_that_was_the_newest_then,
+    a_version_whose_files_were_deleted_is_refused_with_the_oldest_that_is_whole,
+    optimize_changes_no_row_and_gives_the_next_run_nothing_to_do,
+);
 
 /// A keyed table with deletes and a quarantine, one that keeps every row, and gold over both.
 const TABLES: &str = "    select: { id: id, text: text, n: CAST(n AS BIGINT) }
@@ -99,9 +108,8 @@ fn restore(project: &Project, name: &str, version: u64) -> Value {
     project.bench.run(["restore", name, "--to-version", &version, "--output", "json"]).succeeded().json()
 }
 
-#[test]
-fn whatever_is_restored_the_next_run_comes_to_what_it_was() {
-    let project = Project::new(Place::Disk, TABLES);
+fn whatever_is_restored_the_next_run_comes_to_what_it_was(place: Place) {
+    let project = Project::new(place, TABLES);
     let mut numbers = Numbers(7);
     let names = ["bronze.items", "silver.items", "silver.kept", "gold.counts"];
     for step in 0..6 {
@@ -138,9 +146,8 @@ fn whatever_is_restored_the_next_run_comes_to_what_it_was() {
     }
 }
 
-#[test]
-fn a_restored_table_is_as_it_was_with_what_stands_beside_it() {
-    let project = Project::new(Place::Disk, TABLES);
+fn a_restored_table_is_as_it_was_with_what_stands_beside_it(place: Place) {
+    let project = Project::new(place, TABLES);
     let mut numbers = Numbers(11);
     for step in 0..2 {
         deliver_some(&project, step, &mut numbers);
@@ -182,9 +189,8 @@ fn a_restored_table_is_as_it_was_with_what_stands_beside_it() {
     assert!(refused.stderr().contains("`silver.items`"), "{}", refused.stderr());
 }
 
-#[test]
-fn a_time_means_the_version_that_was_the_newest_then() {
-    let project = Project::new(Place::Disk, TABLES);
+fn a_time_means_the_version_that_was_the_newest_then(place: Place) {
+    let project = Project::new(place, TABLES);
     let mut numbers = Numbers(3);
     deliver_some(&project, 0, &mut numbers);
     project.run();
@@ -210,9 +216,8 @@ fn chrono_like_now() -> String {
     String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
 }
 
-#[test]
-fn a_version_whose_files_were_deleted_is_refused_with_the_oldest_that_is_whole() {
-    let project = Project::new(Place::Disk, TABLES);
+fn a_version_whose_files_were_deleted_is_refused_with_the_oldest_that_is_whole(place: Place) {
+    let project = Project::new(place, TABLES);
     let mut numbers = Numbers(5);
     for step in 0..4 {
         deliver_some(&project, step, &mut numbers);
@@ -235,9 +240,8 @@ fn a_version_whose_files_were_deleted_is_refused_with_the_oldest_that_is_whole()
     assert_same(&answers(&project), &expected, "");
 }
 
-#[test]
-fn optimize_changes_no_row_and_gives_the_next_run_nothing_to_do() {
-    let project = Project::new(Place::Disk, TABLES);
+fn optimize_changes_no_row_and_gives_the_next_run_nothing_to_do(place: Place) {
+    let project = Project::new(place, TABLES);
     let mut numbers = Numbers(13);
     for step in 0..4 {
         deliver_some(&project, step, &mut numbers);
@@ -509,4 +513,32 @@ async fn optimize_between_writers_loses_and_doubles_nothing() {
     assert!(optimized > 0);
     let expected: Vec<i64> = (0..3).flat_map(|w| (0..20).map(move |n| w * 1_000 + n)).collect();
     assert_eq!(ids(&lake, "acme").await, expected);
+}
+
+#[test]
+fn vacuum_gives_up_uploads_that_nobody_finished() {
+    let server = VersityGw::start();
+    let bench = Bench::at(&server.endpoint());
+    bench.run_pipeline("pipelines/quickstart.yaml");
+    let Some(bucket) = bench.bucket() else { panic!("a lake on S3") };
+    let begin = |key: &str| {
+        let begun = bucket.try_send("POST", key, "uploads=", &[], b"").unwrap();
+        assert_eq!(begun.status, 200, "{begun:?}");
+    };
+    begin("team/lake/silver/posts/workspace_id=acme/old.parquet");
+    begin("team/lake/silver/posts_other/old.parquet");
+    let age = |ago: &str| {
+        let uploads = server.folder().join("data").join(bucket.name()).join(".sgwtmp");
+        let find = ["-exec", "touch", "-d", ago, "{}", "+"];
+        assert!(std::process::Command::new("find").arg(&uploads).args(find).status().unwrap().success());
+    };
+    let vacuum = |more: &[&str]| {
+        let args = ["vacuum", "silver.posts", "--output", "json"].into_iter().chain(more.iter().copied());
+        bench.run(args).succeeded().json()[0]["uploads"].clone()
+    };
+    assert_eq!(vacuum(&[]), 0, "an upload that may still go on is left alone");
+    age("9 days ago");
+    assert_eq!(vacuum(&["--dry-run"]), 1, "only those of the table");
+    assert_eq!(vacuum(&[]), 1);
+    assert_eq!(vacuum(&[]), 0);
 }
