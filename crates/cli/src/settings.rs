@@ -196,13 +196,13 @@ mod tests {
     #[test]
     fn variables_of_sources_reach_the_lake_apart_from_its_own() {
         let process = [("SOURCE_AWS_REGION", "eu"), ("SOURCE_FEEDS_AWS_REGION", "us"), ("SOURCE_DATE_EPOCH", "1")];
-        let file = [("SOURCE_AWS_REGION", "file"), ("SOURCE_AWS_ACCESS_KEY_ID", "file"), ("AWS_REGION", "lake")];
+        let file = [("SOURCE_AWS_REGION", "file"), ("SOURCE_AWS_ACCESS_KEY_ID", "hidden"), ("AWS_REGION", "lake")];
         let lake = Settings::resolve(&flags(), Environment::of(&process, &file)).unwrap().lake().unwrap();
         let options = lake.source_options();
         assert_eq!(options.len(), 3);
-        assert_eq!((options["SOURCE_AWS_REGION"].as_str(), options["SOURCE_AWS_ACCESS_KEY_ID"].as_str()), ("eu", "file"));
+        assert_eq!((options["SOURCE_AWS_REGION"].as_str(), options["SOURCE_AWS_ACCESS_KEY_ID"].as_str()), ("eu", "hidden"));
         assert_eq!(lake.root().options().len(), 1);
-        assert!(!format!("{lake:?}").contains("file"));
+        assert!(!format!("{lake:?}").contains("hidden"));
     }
 
     #[test]
