@@ -37,12 +37,15 @@ impl HttpService for Service {
         self.breaker.admit(Instant::now()).map_err(|open| HttpError::new(HttpErrorKind::Unknown, open))?;
         let mut watch = Watch { breaker: &self.breaker, answered: false };
         let whole = is_short(&request);
+        let (method, path, started) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
         let answer = match self.inner.execute(request).await {
             Ok(answer) if whole => read_whole(answer).await,
             other => other,
         };
         watch.answered = true;
         let answer = answer.map_err(told);
+        let status = answer.as_ref().map_or(0, |a| a.status().as_u16());
+        tracing::trace!(%method, path, status, milliseconds = started.elapsed().as_millis(), "request");
         match &answer {
             Err(error) => self.breaker.failed(Instant::now(), &innermost(error)),
             Ok(answer) if answer.status().is_server_error() || matches!(answer.status().as_u16(), 408 | 429) => {
