@@ -28,15 +28,18 @@ impl Budget {
         self.0.map(|bytes| to_usize(bytes.saturating_sub(PROGRAM) / 2))
     }
 
-    /// The most threads of one query, of `wanted`: each of them has buffers of its own.
+    /// The threads of one query, of `wanted`: each of them has buffers of its own. Under a limit there are two at least, since with one the library
+    /// plans hash joins only, which do not spill.
     pub fn threads(self, wanted: usize) -> usize {
-        let most = self.0.map_or(usize::MAX, |bytes| to_usize(bytes / LEAST_MEMORY).max(1));
-        wanted.clamp(1, most)
+        match self.0 {
+            None => wanted.max(1),
+            Some(bytes) => wanted.clamp(2, to_usize(bytes / LEAST_MEMORY).max(2)),
+        }
     }
 
-    /// Rows of a batch within a query.
+    /// Rows of a batch within a query. A sort merges what it spilled from a few batches of every run, so that small ones save passes.
     pub fn batch_rows(self) -> usize {
-        self.part(1 << 16, 1024, 8192)
+        self.part(1 << 18, 1024, 8192)
     }
 
     /// What a sort keeps back to merge what it spilled.
@@ -114,6 +117,7 @@ mod tests {
         let budget = Budget::default();
         assert_eq!((budget.pool(), budget.batch_rows(), budget.threads(16)), (None, 8192, 16));
         assert_eq!(Budget::new(Some(512 << 20)).threads(16), 2);
-        assert_eq!(Budget::new(Some(LEAST_MEMORY)).threads(16), 1);
+        assert_eq!(Budget::new(Some(1 << 30)).threads(16), 4);
+        assert_eq!(Budget::new(Some(1 << 30)).threads(1), 2);
     }
 }

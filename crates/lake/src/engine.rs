@@ -21,6 +21,10 @@ pub const CATALOG: &str = "lake";
 /// Tables of this part of the pool or less, as they are stored, are taken to fit in it whatever a query makes of them.
 const FITS: usize = 32;
 
+/// Spilled runs that a sort merges at a time under a budget. Without a limit it takes all the pool has to read as many as it can, and what comes after
+/// it in the plan finds no room.
+const MERGED_RUNS: usize = 16;
+
 /// How an [`Engine`] is set up.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
@@ -37,6 +41,8 @@ pub struct EngineOptions {
 pub struct Engine {
     runtime: Arc<RuntimeEnv>,
     options: EngineOptions,
+    /// Whether rows keep their order, which takes a single thread.
+    ordered: bool,
 }
 
 impl Engine {
@@ -45,16 +51,19 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Config`] for a budget below 256 MiB.
     pub fn new(options: EngineOptions) -> Result<Self> {
-        let disk = match &options.spill {
+        let mut disk = match &options.spill {
             None => DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
             Some(folder) => DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![folder.clone()])),
         };
+        if options.memory.is_some() {
+            disk = disk.with_max_spill_merge_fan_in(MERGED_RUNS);
+        }
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(pool(options.memory)?)
             .with_disk_manager_builder(disk)
             .build()
             .map_err(|e| Error::new(ErrorKind::Storage, "cannot set up the query engine").with_source(e))?;
-        Ok(Self { runtime: Arc::new(runtime), options })
+        Ok(Self { runtime: Arc::new(runtime), options, ordered: false })
     }
 
     /// The memory budget, in bytes.
@@ -75,8 +84,7 @@ impl Engine {
     /// The same engine with one thread a query, so that rows keep their order.
     #[must_use]
     pub fn single_threaded(&self) -> Self {
-        let options = EngineOptions { threads: Some(1), ..self.options.clone() };
-        Self { runtime: self.runtime.clone(), options }
+        Self { ordered: true, ..self.clone() }
     }
 
     /// A session without tables.
@@ -104,8 +112,8 @@ impl Engine {
 
     fn session_with(&self, config: SessionConfig) -> SessionContext {
         let budget = self.budget();
-        let threads = self.options.threads.unwrap_or_else(cores);
-        let mut config = config.with_target_partitions(budget.threads(threads)).with_batch_size(budget.batch_rows());
+        let threads = if self.ordered { 1 } else { budget.threads(self.options.threads.unwrap_or_else(cores)) };
+        let mut config = config.with_target_partitions(threads).with_batch_size(budget.batch_rows());
         if !budget.is_unlimited() {
             config = config.with_sort_spill_reservation_bytes(budget.sort_reserve());
             // Hash joins cannot spill; sort-merge joins can.
