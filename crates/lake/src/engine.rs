@@ -14,6 +14,7 @@ use crate::budget::{Budget, LEAST_MEMORY, cores};
 use crate::distinct::with_parting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::SharedPool;
+use crate::repartition::OneInput;
 
 /// The name of the only catalog in a session.
 pub const CATALOG: &str = "lake";
@@ -123,6 +124,7 @@ impl Engine {
             SessionStateBuilder::new().with_config(config).with_runtime_env(self.runtime.clone()).with_default_features();
         if let Some(pool) = budget.pool() {
             state = state.with_optimizer_rules(with_parting(Optimizer::new().rules, pool / FITS));
+            state = state.with_physical_optimizer_rule(Arc::new(OneInput));
         }
         SessionContext::new_with_state(state.build())
     }

@@ -12,6 +12,7 @@ pub mod merge;
 pub mod pipeline;
 mod pool;
 mod query_error;
+mod repartition;
 pub mod report;
 mod source_options;
 pub mod spool;

@@ -8,10 +8,8 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool
 
 /// Gives every operator that can spill an equal share of what those that cannot spill leave.
 ///
-/// It differs from the library's own fair pool in two things. A reservation that holds nothing yet has nothing to spill either, so that to refuse it
-/// is to end the query: it is refused only when the pool itself is used up. And a repartition is never refused, and takes no share: what it
-/// holds is bounded by its own channels, and once two of its inputs have spilled it can wait for itself for ever
-/// (<https://github.com/apache/datafusion/issues/24883>).
+/// It differs from the library's own fair pool in one thing: a reservation that holds nothing yet has nothing to spill either, so that to refuse it
+/// is to end the query. It is refused only when the pool itself is used up.
 #[derive(Debug)]
 pub(crate) struct SharedPool {
     size: usize,
@@ -46,13 +44,13 @@ impl MemoryPool for SharedPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        if takes_a_share(consumer) {
+        if consumer.can_spill() {
             self.state().spillers += 1;
         }
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        if takes_a_share(consumer) {
+        if consumer.can_spill() {
             let mut state = self.state();
             state.spillers = state.spillers.saturating_sub(1);
         }
@@ -71,14 +69,10 @@ impl MemoryPool for SharedPool {
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let mut state = self.state();
-        if is_repartition(reservation.consumer()) {
-            *state.of(reservation) += additional;
-            return Ok(());
-        }
         let used = state.spillable + state.unspillable;
         let available = if reservation.size() == 0 {
             self.reach().saturating_sub(used)
-        } else if takes_a_share(reservation.consumer()) {
+        } else if reservation.consumer().can_spill() {
             let share = self.size.saturating_sub(state.unspillable) / state.spillers.max(1);
             share.saturating_sub(reservation.size())
         } else {
@@ -103,17 +97,9 @@ impl MemoryPool for SharedPool {
     }
 }
 
-fn is_repartition(consumer: &MemoryConsumer) -> bool {
-    consumer.name().starts_with("RepartitionExec")
-}
-
-fn takes_a_share(consumer: &MemoryConsumer) -> bool {
-    consumer.can_spill() && !is_repartition(consumer)
-}
-
 impl State {
     fn of(&mut self, reservation: &MemoryReservation) -> &mut usize {
-        if takes_a_share(reservation.consumer()) { &mut self.spillable } else { &mut self.unspillable }
+        if reservation.consumer().can_spill() { &mut self.spillable } else { &mut self.unspillable }
     }
 }
 
@@ -149,17 +135,5 @@ mod tests {
         assert!(b.try_grow(291).is_err(), "the unspillable part is taken off before the rest is shared");
         b.try_grow(290).unwrap();
         assert_eq!(pool.reserved(), 500);
-    }
-
-    #[test]
-    fn a_repartition_is_never_made_to_spill_and_takes_no_share() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(SharedPool::new(800));
-        let spiller = |name: &str| MemoryConsumer::new(name).with_can_spill(true).register(&pool);
-        let (sort, repartition) = (spiller("ExternalSorter[0]"), spiller("RepartitionExec[0]"));
-        repartition.try_grow(100).unwrap();
-        sort.try_grow(1).unwrap();
-        sort.try_grow(699).unwrap();
-        repartition.try_grow(200).unwrap();
-        assert_eq!(pool.reserved(), 1_000);
     }
 }
