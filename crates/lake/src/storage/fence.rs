@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::Utc;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
@@ -16,6 +17,7 @@ use object_store::{
 };
 use tokio::sync::OnceCell;
 
+use super::commits::Commits;
 use super::lock::{CommitLock, HELD, LockSetting, RedisLock};
 use super::probe::{ConditionalCreate, StoreTruth, probe};
 use super::upload::Confirmed;
@@ -34,6 +36,7 @@ pub(crate) struct Fenced {
     bookkeeping: Path,
     setting: Option<LockSetting>,
     fence: OnceCell<Fence>,
+    commits: Arc<Commits>,
 }
 
 /// How creating only if absent is made true.
@@ -50,7 +53,7 @@ enum Fence {
 impl Fenced {
     /// A fence before `inner`, the bucket `bucket`. What a probe sees is kept below `bookkeeping`.
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, bucket: &str, bookkeeping: Path, setting: Option<LockSetting>) -> Self {
-        Self { inner, bucket: bucket.to_owned(), bookkeeping, setting, fence: OnceCell::new() }
+        Self { inner, bucket: bucket.to_owned(), bookkeeping, setting, fence: OnceCell::new(), commits: Arc::default() }
     }
 
     /// Probes the store now, whatever is believed of it, and keeps what was seen.
@@ -214,10 +217,10 @@ impl fmt::Display for Fenced {
 #[async_trait]
 impl ObjectStore for Fenced {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
-        if options.mode == PutMode::Create {
-            self.create(path, payload, options).await
-        } else {
-            self.inner.put_opts(path, payload, options).await
+        self.commits.forget(path);
+        match options.mode {
+            PutMode::Create => self.create(path, payload, options).await,
+            _ => self.inner.put_opts(path, payload, options).await,
         }
     }
 
@@ -227,7 +230,11 @@ impl ObjectStore for Fenced {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(path, options).await
+        if let Some(known) = self.commits.get(path, &options) {
+            return Ok(known);
+        }
+        let answer = self.inner.get_opts(path, options.clone()).await?;
+        self.commits.keep(path, &options, answer).await
     }
 
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
@@ -235,15 +242,19 @@ impl ObjectStore for Fenced {
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(paths)
+        let commits = self.commits.clone();
+        let deleted = self.inner.delete_stream(paths);
+        deleted.inspect_ok(move |path| commits.forget(path)).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
+        let commits = self.commits.clone();
+        self.inner.list(prefix).inspect_ok(move |object| commits.listed(object)).boxed()
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        let commits = self.commits.clone();
+        self.inner.list_with_offset(prefix, offset).inspect_ok(move |object| commits.listed(object)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {

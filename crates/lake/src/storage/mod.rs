@@ -1,6 +1,7 @@
 //! Where a lake lives: a local folder or a bucket, as a URL, an object store and the options Delta needs to reach it.
 
 mod breaker;
+mod commits;
 mod credentials;
 mod fault;
 mod fence;
