@@ -19,7 +19,7 @@ struct Size {
 fn size() -> Size {
     match std::env::var_os("LAKE_TEST_FULL") {
         Some(_) => Size { budget: "512MiB", budget_bytes: 512 << 20, feed_megabytes: 5_000 },
-        None => Size { budget: "256MiB", budget_bytes: 256 << 20, feed_megabytes: 1_600 },
+        None => Size { budget: "512MiB", budget_bytes: 512 << 20, feed_megabytes: 1_600 },
     }
 }
 
@@ -69,8 +69,8 @@ fn an_input_many_times_the_budget_stays_within_it_and_the_tables_are_right() {
 #[test]
 fn a_budget_that_cannot_hold_is_refused_before_any_work() {
     let bench = Bench::new();
-    let refused = bench.run(["run", "pipelines/quickstart.yaml", "--memory", "100MiB"]);
+    let refused = bench.run(["run", "pipelines/quickstart.yaml", "--memory", "256MiB"]);
     assert_eq!(refused.code(), 2, "{}", refused.stderr());
-    assert!(refused.stderr().contains("256MiB"), "{}", refused.stderr());
+    assert!(refused.stderr().contains("give at least 512MiB"), "{}", refused.stderr());
     assert!(!bench.lake().exists());
 }

@@ -2,8 +2,11 @@
 
 use std::num::NonZeroUsize;
 
-/// The least budget, in bytes, that holds: the program itself takes half of it.
-pub(crate) const LEAST_MEMORY: u64 = 256 << 20;
+/// The least budget, in bytes, that holds: below it what no pool counts (the program, batches on their way) outweighs what can be limited.
+pub(crate) const LEAST_MEMORY: u64 = 512 << 20;
+
+/// The memory for each thread of a query, in bytes.
+const THREAD: u64 = 256 << 20;
 
 /// The memory that the program needs before it works on a row: its code, the pipeline, the allocator's spare pages.
 const PROGRAM: u64 = 128 << 20;
@@ -33,7 +36,7 @@ impl Budget {
     pub fn threads(self, wanted: usize) -> usize {
         match self.0 {
             None => wanted.max(1),
-            Some(bytes) => wanted.clamp(2, to_usize(bytes / LEAST_MEMORY).max(2)),
+            Some(bytes) => wanted.clamp(2, to_usize(bytes / THREAD).max(2)),
         }
     }
 
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_budget_leave_room_for_the_program() {
-        for bytes in [LEAST_MEMORY, 512 << 20, 4 << 30] {
+        for bytes in [LEAST_MEMORY, 1 << 30, 4 << 30] {
             let budget = Budget::new(Some(bytes));
             // A silver job has three writers open: the table's, its quarantine's, and its tombstones'.
             let writers = 3 * (budget.staged() + budget.encoding()) + budget.uploads() * (8 << 20);

@@ -50,7 +50,7 @@ impl Engine {
     /// Sets up the budget and the folder to spill to.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a budget below 256 MiB.
+    /// [`ErrorKind::Config`] for a budget below 512 MiB.
     pub fn new(options: EngineOptions) -> Result<Self> {
         let mut disk = match &options.spill {
             None => DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
@@ -147,7 +147,7 @@ fn pool(memory: Option<u64>) -> Result<Arc<dyn MemoryPool>> {
     };
     if bytes < LEAST_MEMORY {
         return Err(Error::new(ErrorKind::Config, format!("a memory budget of {bytes} bytes is too small"))
-            .with_hint("give at least 256MiB, such as `--memory 512MiB`"));
+            .with_hint("give at least 512MiB, such as `--memory 1GiB`"));
     }
     let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
     Ok(Arc::new(TrackConsumersPool::new(SharedPool::new(share), consumers)))
@@ -195,6 +195,6 @@ mod tests {
     fn a_tiny_budget_is_refused_with_a_hint() {
         let error = Engine::new(EngineOptions { memory: Some(1 << 20), ..Default::default() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.hint().unwrap().contains("256MiB"));
+        assert!(error.hint().unwrap().contains("512MiB"));
     }
 }
