@@ -8,7 +8,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const DELAY_VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
 
 /// How long freed pages are kept under a budget, in milliseconds. By default it is a second, in which a job frees and takes hundreds of megabytes.
-const DELAY: &str = "25";
+const DELAY: &str = "10";
 
 /// Starts the program again in its own place with freed pages given back at once: the allocator reads its settings from the environment, before
 /// the program's first line. Returns when that has been done, or cannot be.

@@ -26,9 +26,10 @@ impl Budget {
         self.0.is_none()
     }
 
-    /// What the operators of queries share (sorts, joins, aggregates); they spill beyond it. `None` for no limit.
+    /// What the operators of queries share (sorts, joins, aggregates); they spill beyond it. `None` for no limit. It is less than a half, since operators
+    /// take up to twice of what they count.
     pub fn pool(self) -> Option<usize> {
-        self.0.map(|bytes| to_usize(bytes.saturating_sub(PROGRAM) / 2))
+        self.0.map(|bytes| to_usize(bytes.saturating_sub(PROGRAM) * 2 / 5))
     }
 
     /// The threads of one query, of `wanted`: each of them has buffers of its own. Under a limit there are two at least, since with one the library
@@ -58,6 +59,11 @@ impl Budget {
     /// Row groups being encoded by a table's writer, of all its open files.
     pub fn encoding(self) -> usize {
         self.part(16, 4 << 20, 512 << 20)
+    }
+
+    /// The most encoded bytes of a row group: whoever reads the file later holds one for each thread.
+    pub fn row_group(self) -> usize {
+        self.part(64, 1 << 20, 64 << 20)
     }
 
     /// Encoded bytes of one open file of a table that stay in memory; the rest waits in a temporary file.

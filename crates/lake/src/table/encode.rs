@@ -15,22 +15,20 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use tempfile::SpooledTempFile;
 
+use crate::budget::Budget;
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::statistics::{StatsColumns, statistics};
 use crate::workspace_id::WORKSPACE_COLUMN;
 
-/// The most encoded bytes of a row group: a reader holds one of them for each thread.
-const ROW_GROUP_BYTES: usize = 64 << 20;
-
 /// Bytes of rows that are encoded before the memory they take is looked at.
 const STEP_BYTES: usize = 1 << 20;
 
-/// How data files are encoded.
-pub(super) fn properties() -> WriterPropertiesPtr {
+/// How data files are encoded, in row groups of up to `row_group` bytes.
+fn properties(row_group: usize) -> WriterPropertiesPtr {
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(1 << 20))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_max_row_group_bytes(Some(row_group))
         .set_created_by(format!("lake {}", env!("CARGO_PKG_VERSION")));
     Arc::new(properties.build())
 }
@@ -51,10 +49,11 @@ pub(super) struct EncodedFile {
 }
 
 impl OpenFile {
-    /// A file of `workspace`, kept in memory up to `held` bytes and then in `folder`; `schema` is without the partition column.
-    pub(super) fn create(workspace: &str, schema: &SchemaRef, held: usize, folder: &FilePath) -> Result<Self> {
-        let spooled = SpooledTempFile::new_in(held, folder);
-        let writer = ArrowWriter::try_new(spooled, schema.clone(), Some(properties().as_ref().clone())).map_err(failed)?;
+    /// A file of `workspace`, kept in memory up to its share of `budget` and then in `folder`; `schema` is without the partition column.
+    pub(super) fn create(workspace: &str, schema: &SchemaRef, budget: Budget, folder: &FilePath) -> Result<Self> {
+        let spooled = SpooledTempFile::new_in(budget.encoded(), folder);
+        let writer = ArrowWriter::try_new(spooled, schema.clone(), Some(properties(budget.row_group()).as_ref().clone()))
+            .map_err(failed)?;
         Ok(Self { path: path(workspace)?, workspace: workspace.to_string(), writer })
     }
 

@@ -160,7 +160,7 @@ impl TableWriter {
         for step in OpenFile::steps(&rows) {
             let file = match self.open.remove(&workspace) {
                 Some(file) => file,
-                None => OpenFile::create(&workspace, &step.schema(), self.options.budget.encoded(), &self.options.folder)?,
+                None => OpenFile::create(&workspace, &step.schema(), self.options.budget, &self.options.folder)?,
             };
             let file = self.open.entry(workspace.clone()).or_insert(file);
             let before = file.held();
