@@ -279,7 +279,8 @@ fn without_the_lock_the_store_that_lies_loses_commits() {
     let bench = Bench::at(&server.endpoint()).through(&proxy.endpoint());
     // The probe is made while the store is honest, and believed.
     bench.run(["doctor"]).succeeded();
-    proxy.set_lie(Some(LIES[1]));
+    // Long enough for writers to meet on a machine that is busy.
+    proxy.set_lie(Some(Lie::LooksThenWrites(Duration::from_millis(200), Duration::from_millis(400))));
     run_all(&bench, 6);
     let lost = lost_or_doubled(&bench, 6);
     assert!(lost.is_some(), "eight writers on a store that lies lost nothing: the test above proves nothing");
