@@ -39,11 +39,15 @@ pub(super) fn packaged_program(name: &'static str, hint: &'static str) -> Result
     let lock = File::create(&lock_path).map_err(|error| io_error("create", &lock_path, &error))?;
     lock.lock().map_err(|error| io_error("lock", &lock_path, &error))?;
     if on_path(name).is_none() {
-        let mut apt = Command::new("apt-get");
-        apt.args(["install", "-y", "--no-install-recommends", name])
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null());
-        said("apt-get install", apt.output(), Some(hint))?;
+        let apt = |args: &[&str]| {
+            Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).output()
+        };
+        let install = ["install", "-y", "--no-install-recommends", name];
+        if said("apt-get install", apt(&install), Some(hint)).is_err() {
+            // The lists of packages may be old, or not there yet.
+            said("apt-get update", apt(&["update"]), Some(hint))?;
+            said("apt-get install", apt(&install), Some(hint))?;
+        }
     }
     on_path(name).ok_or_else(|| SetupError { message: format!("there is no `{name}` on the path"), hint: Some(hint) })
 }
