@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::lake::Lake;
-use crate::storage::{BOOKKEEPING, ConditionalCreate, LockSetting, StoreTruth, explain};
+use crate::storage::{ADVICE, BOOKKEEPING, ConditionalCreate, LockSetting, StoreTruth, explain};
 use crate::table::At;
 
 /// How far the clocks may be apart before stores refuse signatures is 15 minutes; this is early enough to mend it.
@@ -189,14 +189,16 @@ fn fence_check(truth: &StoreTruth, lock: Option<&LockSetting>) -> Check {
     };
     match lock {
         Some(LockSetting::Redis(_)) => Check::ok("concurrent writers", format!("{seen}; the commit lock keeps writers apart")),
-        Some(LockSetting::SingleWriter) => {
-            Check::warning("concurrent writers", format!("{seen}; you vouch that there is one writer"), "a second writer would lose commits; `LAKE_LOCK=redis://host:6379` keeps them apart")
-        }
+        Some(LockSetting::SingleWriter) => Check::warning(
+            "concurrent writers",
+            format!("{seen}; you vouch that there is one writer"),
+            "a second writer would lose commits; `LAKE_LOCK=redis://host:6379` keeps them apart",
+        ),
         None => Check {
             check: "concurrent writers",
             status: CheckStatus::Failed,
             detail: format!("{seen}: writers would lose each other's commits, so runs are refused"),
-            hint: Some("set `LAKE_LOCK=redis://host:6379` so that writers take turns, or `LAKE_LOCK=single-writer` when only one process ever writes".into()),
+            hint: Some(ADVICE.into()),
         },
     }
 }

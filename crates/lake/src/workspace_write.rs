@@ -11,13 +11,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{ARRIVAL_COLUMN, DELETE_COLUMN, MergeSpec, Sequence, merge};
 use crate::pipeline::TableName;
 use crate::report::Strategy;
-use crate::table::{At, Basis, Change, Snapshot, TableWriter, WriterOptions, conform, with_workspace, without_workspace};
+use crate::table::{
+    At, Basis, Change, Snapshot, TableWriter, WriterOptions, conform, until_first, with_workspace, without_workspace,
+};
 use crate::verdict::delta_type;
 use crate::workspace::Workspace;
 use crate::workspace_id::WORKSPACE_COLUMN;
-
-/// How often a write starts anew when others keep committing first.
-const ATTEMPTS: u32 = 20;
 
 /// A name and a number that make a write happen once: a write whose number is not greater than the one committed last under its name, for this
 /// workspace, is not done again.
@@ -49,7 +48,7 @@ impl Workspace {
         let rows = self.own(batches)?;
         let name: TableName = table.parse()?;
         let noted = self.noted();
-        self.until_first(|| noted.try_append(&name, &rows, once.as_ref())).await
+        until_first(|| noted.try_append(&name, &rows, once.as_ref())).await
     }
 
     /// Brings rows into `table` by `key`: a row replaces the one of the same key. With `sequence_by` the greater value wins, whatever the order
@@ -79,7 +78,7 @@ impl Workspace {
         let key: Vec<String> = key.iter().map(ToString::to_string).collect();
         let spec = MergeSpec { columns: without_workspace(&rows.schema()), key, sequence };
         let noted = self.noted();
-        self.until_first(|| noted.try_merge(&name, &spec, &rows, once.as_ref())).await
+        until_first(|| noted.try_merge(&name, &spec, &rows, once.as_ref())).await
     }
 
     async fn try_append(&self, name: &TableName, rows: &RecordBatch, once: Option<&Once>) -> Result<Written> {
@@ -182,21 +181,6 @@ impl Workspace {
         let schema = with_workspace(&own.schema());
         let columns = own.columns().iter().cloned().chain([names]).collect();
         RecordBatch::try_new(schema, columns).map_err(internal)
-    }
-
-    async fn until_first<F: Future<Output = Result<Written>>>(&self, mut write: impl FnMut() -> F) -> Result<Written> {
-        let mut attempt = 0;
-        loop {
-            match write().await {
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    let most = 10u64 << attempt.min(7);
-                    let jitter = uuid::Uuid::now_v7().as_u128() as u64 % most;
-                    tokio::time::sleep(std::time::Duration::from_millis(jitter)).await;
-                }
-                other => return other,
-            }
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use object_store::{
 use tokio::sync::OnceCell;
 
 use super::commits::Commits;
-use super::lock::{CommitLock, HELD, LockSetting, RedisLock};
+use super::lock::{ADVICE, CommitLock, HELD, LockSetting, RedisLock};
 use super::probe::{ConditionalCreate, StoreTruth, probe};
 use super::upload::Confirmed;
 use crate::error::{Error, ErrorKind, Result};
@@ -199,7 +199,7 @@ fn refused(bucket: &str, seen: ConditionalCreate) -> Error {
         _ => "overwrites an object that must only be created if it is absent",
     };
     Error::new(ErrorKind::Storage, format!("the store of `{bucket}` {what}: concurrent writers would lose each other's commits"))
-        .with_hint("set `LAKE_LOCK=redis://host:6379` so that writers take turns, or `LAKE_LOCK=single-writer` when only one process ever writes; `lake doctor` shows what was seen")
+        .with_hint(format!("{ADVICE}; `lake doctor` shows what was seen"))
 }
 
 impl fmt::Debug for Fenced {

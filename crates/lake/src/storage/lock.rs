@@ -23,6 +23,9 @@ const WAIT: Duration = Duration::from_secs(120);
 /// How long to wait for an answer of the lock server.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// What to do about a store that cannot keep writers apart.
+pub(crate) const ADVICE: &str = "set `LAKE_LOCK=redis://host:6379` so that writers take turns, or `LAKE_LOCK=single-writer` when only one process ever writes";
+
 /// Deletes a lease only if it is still ours.
 const RELEASE: &str = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end";
 

@@ -28,6 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::table::Footprint;
 
 pub use fault::explain;
+pub(crate) use lock::ADVICE;
 pub use lock::LockSetting;
 pub use probe::{ConditionalCreate, StoreTruth};
 pub use s3::RETRY_OPTION;

@@ -31,4 +31,5 @@ pub use rebase::Basis;
 pub use restore::RestoreReport;
 pub use snapshot::{DataFile, Snapshot};
 pub use turn::Turns;
+pub(crate) use turn::until_first;
 pub use write::{TableWriter, WriterOptions, conform, with_workspace, without_workspace};

@@ -17,9 +17,7 @@ use crate::table::commit::delta_error;
 use crate::table::history::At;
 use crate::table::log::{self, Mentions};
 use crate::table::snapshot::Snapshot;
-
-/// How often a restore starts anew when other writers keep committing first.
-const ATTEMPTS: u32 = 20;
+use crate::table::turn::until_first;
 
 /// How many files are asked for at a time whether they are there.
 const CONCURRENT_HEADS: usize = 16;
@@ -58,17 +56,7 @@ impl Lake {
                 .with_hint(format!("restore `{main}`")));
         }
         let version = self.version_at(name, to).await?;
-        let mut attempt = 0;
-        loop {
-            match self.try_restore(name, version, dry_run).await {
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    let most = 10u64 << attempt.min(7);
-                    tokio::time::sleep(std::time::Duration::from_millis(rand::random_range(0..most))).await;
-                }
-                done => return done,
-            }
-        }
+        until_first(|| self.try_restore(name, version, dry_run)).await
     }
 
     async fn try_restore(&self, name: &TableName, version: i64, dry_run: bool) -> Result<Vec<RestoreReport>> {

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::task::JoinHandle;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::lake::Lake;
 use crate::pipeline::TableName;
 
@@ -21,6 +21,26 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// A turn whose writer has been silent for so long is over.
 const SILENT: Duration = Duration::from_secs(20);
+
+/// How often a write without turns starts anew when others keep committing first.
+const ATTEMPTS: u32 = 20;
+
+/// Does `write` again, from its reading on, as long as another writer commits first, with random pauses.
+///
+/// # Errors
+/// Those of `write`; [`ErrorKind::Conflict`] when it never came first.
+pub(crate) async fn until_first<T, F: Future<Output = Result<T>>>(mut write: impl FnMut() -> F) -> Result<T> {
+    let mut attempt = 0;
+    loop {
+        match write().await {
+            Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(rand::random_range(0..10 << attempt.min(7)))).await;
+            }
+            done => return done,
+        }
+    }
+}
 
 /// The turns of one table, as one writer sees them.
 pub struct Turns {
