@@ -14,6 +14,7 @@ mod pool;
 mod query_error;
 mod repartition;
 pub mod report;
+pub mod row_set;
 mod source_options;
 pub mod spool;
 pub mod storage;

@@ -1,13 +1,16 @@
-//! Rows set aside between two passes of a job: in memory while they are few, on disk when they are many.
+//! RowSet set aside between two passes of a job: in memory while they are few, on disk when they are many.
 
 use std::fmt;
+use std::io::{BufReader, BufWriter};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::ipc::reader::FileReader;
+use arrow::ipc::writer::FileWriter;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::DataFusionError;
@@ -15,22 +18,15 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::Compression;
-use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use tempfile::NamedTempFile;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query_error::query_error;
+use crate::row_set::RowSet;
 
 /// The column with a row's place among the rows set aside, from 0.
 pub(crate) const ROW_COLUMN: &str = "__lake_row";
-
-/// The most encoded bytes of a row group on disk, which is held in memory while it is written.
-const ROW_GROUP_BYTES: usize = 4 << 20;
 
 /// Takes rows of one schema.
 pub struct SpoolWriter {
@@ -39,8 +35,7 @@ pub struct SpoolWriter {
     bytes: usize,
     limit: usize,
     folder: PathBuf,
-    disk: Option<ArrowWriter<NamedTempFile>>,
-    batch_rows: usize,
+    disk: Option<FileWriter<BufWriter<NamedTempFile>>>,
     rows: u64,
 }
 
@@ -54,16 +49,7 @@ impl SpoolWriter {
     /// Keeps rows of `schema` in memory up to the share of `engine`'s budget, then in its folder to spill to.
     pub fn new(schema: SchemaRef, engine: &Engine) -> Self {
         let budget = engine.budget();
-        Self {
-            schema,
-            memory: vec![],
-            bytes: 0,
-            limit: budget.set_aside(),
-            folder: engine.spill_folder(),
-            disk: None,
-            batch_rows: budget.batch_rows(),
-            rows: 0,
-        }
+        Self { schema, memory: vec![], bytes: 0, limit: budget.set_aside(), folder: engine.spill_folder(), disk: None, rows: 0 }
     }
 
     /// Adds rows.
@@ -80,14 +66,15 @@ impl SpoolWriter {
         if self.bytes > self.limit { self.move_to_disk() } else { Ok(()) }
     }
 
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// As Arrow's own format, which costs next to nothing to write and read again.
     fn move_to_disk(&mut self) -> Result<()> {
         let file = NamedTempFile::new_in(&self.folder).map_err(|e| disk(e.into()))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_statistics_enabled(EnabledStatistics::None)
-            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-            .build();
-        let mut writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties)).map_err(disk)?;
+        let mut writer = FileWriter::try_new(BufWriter::new(file), &self.schema).map_err(disk)?;
         for batch in self.memory.drain(..) {
             writer.write(&batch).map_err(disk)?;
         }
@@ -100,17 +87,17 @@ impl SpoolWriter {
     /// # Errors
     /// As [`SpoolWriter::push`].
     pub fn close(self) -> Result<Spool> {
-        let file = self.disk.map(ArrowWriter::into_inner).transpose().map_err(disk)?;
-        Ok(Spool { schema: self.schema, memory: self.memory, file, batch_rows: self.batch_rows, rows: self.rows })
+        let file = self.disk.map(FileWriter::into_inner).transpose().map_err(disk)?;
+        let file = file.map(|f| f.into_inner().map_err(|e| disk(e.into_error().into()))).transpose()?;
+        Ok(Spool { schema: self.schema, memory: self.memory, file, rows: self.rows })
     }
 }
 
-/// Rows of one schema in the order they came.
+/// RowSet of one schema in the order they came.
 pub struct Spool {
     schema: SchemaRef,
     memory: Vec<RecordBatch>,
     file: Option<NamedTempFile>,
-    batch_rows: usize,
     rows: u64,
 }
 
@@ -153,46 +140,36 @@ impl Spool {
     }
 
     fn read(&self, file: &NamedTempFile, columns: &[usize]) -> Result<Batches> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file.reopen().map_err(|e| disk(e.into()))?).map_err(disk)?;
-        let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
-        let reader = builder.with_projection(mask).with_batch_size(self.batch_rows).build().map_err(disk)?;
-        // The reader gives the columns in the file's order.
-        let mut stored = columns.to_vec();
-        stored.sort_unstable();
-        let order: Vec<usize> = columns.iter().filter_map(|c| stored.binary_search(c).ok()).collect();
-        let schema = Arc::new(self.schema.project(columns).map_err(internal)?);
-        Ok(Box::new(reader.map(move |batch| {
-            let batch = batch.and_then(|b| b.project(&order)).map_err(internal)?;
-            RecordBatch::try_new(schema.clone(), batch.columns().to_vec()).map_err(internal)
-        })))
+        let file = file.reopen().map_err(|e| disk(e.into()))?;
+        let reader = FileReader::try_new(BufReader::new(file), Some(columns.to_vec())).map_err(disk)?;
+        Ok(Box::new(reader.map(|batch| batch.map_err(disk))))
     }
 
     /// The rows of `keep`.
-    pub(crate) fn kept(&self, keep: Arc<Rows>) -> Batches {
+    pub(crate) fn kept(&self, keep: Arc<RowSet>) -> Batches {
         pick(self.batches(), keep)
     }
 
-    /// Some columns of the rows of `keep` as a table for one query; in memory when they are `few`.
+    /// Some columns of the rows of `keep`.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`] when a column is missing.
-    pub(crate) fn kept_table(self: &Arc<Self>, columns: &[&str], keep: Arc<Rows>, few: bool) -> Result<Arc<dyn TableProvider>> {
-        self.provider(columns, Some(keep), few)
+    pub(crate) fn kept_columns(&self, columns: &[&str], keep: Arc<RowSet>) -> Result<Batches> {
+        Ok(pick(self.columns(&self.places(columns)?), keep))
     }
 
-    /// Some columns of all rows, and [`ROW_COLUMN`], as a table for one query.
+    /// Some columns of the rows of `keep`, and [`ROW_COLUMN`], as a table for one query; in memory when they are `few`.
     ///
     /// # Errors
-    /// As [`Spool::kept_table`].
-    pub(crate) fn numbered_table(self: &Arc<Self>, columns: &[&str]) -> Result<Arc<dyn TableProvider>> {
-        self.provider(columns, None, !self.is_on_disk())
-    }
-
-    fn provider(self: &Arc<Self>, columns: &[&str], keep: Option<Arc<Rows>>, few: bool) -> Result<Arc<dyn TableProvider>> {
-        let places = columns.iter().map(|c| self.schema.index_of(c)).collect::<std::result::Result<Vec<_>, _>>();
-        let places = places.map_err(internal)?;
-        let plain = self.schema.project(&places).map_err(internal)?;
-        let schema = if keep.is_none() { Arc::new(with_row_column(&plain)) } else { Arc::new(plain) };
+    /// As [`Spool::kept_columns`].
+    pub(crate) fn numbered_table(
+        self: &Arc<Self>,
+        columns: &[&str],
+        keep: Arc<RowSet>,
+        few: bool,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let places = self.places(columns)?;
+        let schema = Arc::new(with_row_column(&self.schema.project(&places).map_err(internal)?));
         let part = SpoolPart { spool: self.clone(), places, keep, schema: schema.clone() };
         let fail = |e| query_error("cannot read the rows set aside", e);
         if !few {
@@ -202,25 +179,24 @@ impl Spool {
         let batches = part.batches().filter(full).collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(MemTable::try_new(schema, vec![batches]).map_err(fail)?))
     }
+
+    fn places(&self, columns: &[&str]) -> Result<Vec<usize>> {
+        columns.iter().map(|c| self.schema.index_of(c)).collect::<std::result::Result<_, _>>().map_err(internal)
+    }
 }
 
-/// Rows of a spool as a partition of a plan.
+/// RowSet of a spool as a partition of a plan.
 #[derive(Debug)]
 struct SpoolPart {
     spool: Arc<Spool>,
     places: Vec<usize>,
-    /// All rows with their numbers when it is absent.
-    keep: Option<Arc<Rows>>,
+    keep: Arc<RowSet>,
     schema: SchemaRef,
 }
 
 impl SpoolPart {
     fn batches(&self) -> Batches {
-        let batches = self.spool.columns(&self.places);
-        match &self.keep {
-            Some(keep) => pick(batches, keep.clone()),
-            None => number(batches, self.schema.clone()),
-        }
+        pick(number(self.spool.columns(&self.places), self.schema.clone()), self.keep.clone())
     }
 }
 
@@ -253,62 +229,20 @@ fn number(batches: Batches, schema: SchemaRef) -> Batches {
 }
 
 /// The rows of `batches` that `keep` holds.
-fn pick(batches: Batches, keep: Arc<Rows>) -> Batches {
+fn pick(batches: Batches, keep: Arc<RowSet>) -> Batches {
     let mut first = 0;
     Box::new(batches.map(move |batch| {
         let batch = batch?;
-        let mask: BooleanArray = (first..first + batch.num_rows() as u64).map(|row| Some(keep.holds(row))).collect();
+        let mask = keep.mask(first, batch.num_rows());
         first += batch.num_rows() as u64;
+        if mask.true_count() == batch.num_rows() {
+            return Ok(batch);
+        }
         filter_record_batch(&batch, &mask).map_err(internal)
     }))
 }
 
-/// A set of rows by number: one bit a row.
-#[derive(Debug, Clone)]
-pub(crate) struct Rows {
-    words: Vec<u64>,
-}
-
-impl Rows {
-    /// None of `count` rows.
-    pub(crate) fn none(count: u64) -> Self {
-        Self { words: vec![0; usize::try_from(count.div_ceil(64)).unwrap_or_default()] }
-    }
-
-    pub(crate) fn insert(&mut self, row: u64) {
-        if let Some(word) = self.word(row) {
-            *word |= 1 << (row % 64);
-        }
-    }
-
-    pub(crate) fn remove_all(&mut self, others: &Self) {
-        self.words.iter_mut().zip(&others.words).for_each(|(word, other)| *word &= !other);
-    }
-
-    pub(crate) fn holds(&self, row: u64) -> bool {
-        let word = usize::try_from(row / 64).ok().and_then(|i| self.words.get(i));
-        word.is_some_and(|w| w >> (row % 64) & 1 == 1)
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.words.iter().map(|w| u64::from(w.count_ones())).sum()
-    }
-
-    /// Those of `count` rows that are not in the set.
-    pub(crate) fn others(&self, count: u64) -> Self {
-        let mut words: Vec<u64> = self.words.iter().map(|w| !w).collect();
-        if let Some(last) = words.last_mut().filter(|_| !count.is_multiple_of(64)) {
-            *last &= (1 << (count % 64)) - 1;
-        }
-        Self { words }
-    }
-
-    fn word(&mut self, row: u64) -> Option<&mut u64> {
-        usize::try_from(row / 64).ok().and_then(|i| self.words.get_mut(i))
-    }
-}
-
-fn disk(source: ParquetError) -> Error {
+fn disk(source: ArrowError) -> Error {
     Error::new(ErrorKind::Storage, "rows cannot be kept in the folder for temporary files")
         .with_hint("see that it has room and may be written to; `TMPDIR` names another one")
         .with_source(source)
@@ -347,29 +281,20 @@ mod tests {
         assert!(!memory.is_on_disk() && disk.is_on_disk());
         let all = |s: &Spool| arrow::compute::concat_batches(&s.schema, &rows(s.batches())).unwrap();
         assert_eq!(all(&memory), all(&disk));
-        let mut odd = Rows::none(200);
+        let mut odd = RowSet::default();
         (0..200).filter(|r| r % 2 == 1).for_each(|r| odd.insert(r));
-        let mut seven = Rows::none(200);
+        let mut seven = RowSet::default();
         seven.insert(7);
         odd.remove_all(&seven);
+        let everything = Arc::new(RowSet::default().others(200));
         for spool in [memory, disk] {
             assert_eq!(rows(spool.kept(Arc::new(odd.clone()))).iter().map(RecordBatch::num_rows).sum::<usize>(), 99);
             let session = Engine::new(EngineOptions::default()).unwrap().scratch_session();
-            let frame = session.read_table(spool.numbered_table(&["text", "id"]).unwrap()).unwrap();
+            let frame = session.read_table(spool.numbered_table(&["text", "id"], everything.clone(), false).unwrap()).unwrap();
             let batches = frame.collect().await.unwrap();
             let batch = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
             assert_eq!(batch.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>(), ["text", "id", ROW_COLUMN]);
             assert_eq!(batch.num_rows(), 200);
         }
-    }
-
-    #[test]
-    fn a_set_of_rows_and_the_others_part_all_rows() {
-        let mut set = Rows::none(70);
-        [0, 63, 64, 69].into_iter().for_each(|r| set.insert(r));
-        let others = set.others(70);
-        assert_eq!((set.count(), others.count()), (4, 66));
-        assert!((0..70).all(|r| set.holds(r) != others.holds(r)));
-        assert!(!others.holds(70));
     }
 }

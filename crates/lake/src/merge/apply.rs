@@ -1,30 +1,25 @@
 //! Bringing winners into a table: find the files that hold a key they win, rewrite those, add the rest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{UInt32Type, UInt64Type};
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::SortExpr;
-use datafusion::prelude::{SessionContext, col};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::{Int64Type, UInt32Type};
+use datafusion::prelude::DataFrame;
 use deltalake::kernel::Add;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::path::Path;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::merge::latest::Latest;
-use crate::merge::order::{quoted, same_key, wins};
-use crate::merge::{DELETE_COLUMN, MergeSpec, Sequence};
+use crate::merge::candidates::{Candidates, Winners};
+use crate::merge::lookup::Lookup;
+use crate::merge::{DELETE_COLUMN, MergeSpec};
 use crate::query_error::query_error;
 use crate::report::Strategy;
-use crate::spool::{ROW_COLUMN, Rows, Spool, SpoolWriter};
-use crate::table::{DataFile, Scope, Snapshot, TableWriter, WriterOptions, conform};
-use crate::workspace_id::WORKSPACE_COLUMN;
-
-/// Winners of which the keys fit in memory whatever the budget.
-const FEW_ROWS: u64 = 1 << 16;
+use crate::row_set::RowSet;
+use crate::spool::{Spool, SpoolWriter};
+use crate::table::{DataFile, FILE_COLUMN, PLACE_COLUMN, Scope, Snapshot, TableWriter, WriterOptions, conform};
 
 /// What a merge would do to the table; nothing is committed yet.
 #[derive(Debug, Default)]
@@ -47,45 +42,70 @@ pub struct MergeOutcome {
     pub bytes: u64,
 }
 
-/// Merges `candidates` (rows of [`MergeSpec::candidates`], in any order) into `table`, writing files but not committing them. `tombstones` is the
-/// table of earlier deletes. With `rebuild`, the rows of `scope` are replaced as if the table and its tombstones were empty.
+/// Merges `candidates` (rows of [`MergeSpec::candidates`], in any order) into `table`, as [`merge_candidates`] does.
 ///
 /// # Errors
-/// Those of storage, and [`ErrorKind::Memory`] when the budget is too small.
+/// Those of [`merge_candidates`] and of reading.
 pub async fn merge(
     engine: &Engine,
     spec: &MergeSpec,
     table: &Snapshot,
     tombstones: Option<&Snapshot>,
-    candidates: datafusion::prelude::DataFrame,
+    candidates: DataFrame,
     scope: &Scope,
     rebuild: bool,
 ) -> Result<MergeOutcome> {
-    if table.files(scope)?.iter().any(|f| f.has_deletion_vector) {
+    let mut rows = Candidates::new(spec, engine)?;
+    let schema = spec.candidates();
+    let fail = |e| query_error("cannot read the rows to merge", e);
+    let mut stream = candidates.execute_stream().await.map_err(fail)?;
+    while let Some(batch) = stream.try_next().await.map_err(fail)? {
+        rows.push(&conform(&batch, &schema)?)?;
+    }
+    merge_candidates(engine, spec, table, tombstones, rows, scope, rebuild).await
+}
+
+/// Merges `candidates` into `table`, writing files but not committing them. `tombstones` is the table of earlier deletes. With `rebuild`, the rows of
+/// `scope` are replaced as if the table and its tombstones were empty.
+///
+/// # Errors
+/// Those of storage, and [`ErrorKind::Memory`] when the budget is too small.
+pub async fn merge_candidates(
+    engine: &Engine,
+    spec: &MergeSpec,
+    table: &Snapshot,
+    tombstones: Option<&Snapshot>,
+    candidates: Candidates,
+    scope: &Scope,
+    rebuild: bool,
+) -> Result<MergeOutcome> {
+    let files = table.files(scope)?;
+    if files.iter().any(|f| f.has_deletion_vector) {
         let message = format!("`{}` has rows that another engine marked as deleted beside the files", table.name());
         return Err(Error::new(ErrorKind::Config, message)
             .with_hint("let that engine rewrite the files, such as by `REORG TABLE ... APPLY (PURGE)`"));
     }
     let merge = Merge { engine, spec, table };
-    let winners = merge.winners(candidates).await?;
+    let mut winners = candidates.winners().await?;
     let mut outcome = MergeOutcome { superseded: winners.superseded, ..Default::default() };
-    let mut fate = Fate::of(winners.rows.rows());
-    let files = table.files(scope)?;
-    let touched = if rebuild {
-        outcome.removes = files.iter().map(|f| f.path.clone()).collect();
-        vec![]
-    } else {
-        let near = in_workspaces(files, &winners.workspaces);
-        let touched = merge.lose_to_table(&winners, &near, &mut fate).await?;
-        if let Some(tombstones) = tombstones {
-            let deletes = in_workspaces(tombstones.files(scope)?, &winners.workspaces);
-            merge.lose_to_tombstones(&winners, tombstones, deletes, &mut fate).await?;
+    let (near, mut fate) = match rebuild {
+        true => (vec![], Fate::default()),
+        false => {
+            let near = in_workspaces(files.clone(), &winners.workspaces);
+            let deletes = match tombstones {
+                Some(tombstones) => in_workspaces(tombstones.files(scope)?, &winners.workspaces),
+                None => vec![],
+            };
+            let fate = merge.meet(&mut winners, &near, tombstones, &deletes).await?;
+            (near, fate)
         }
-        outcome.removes = touched.iter().map(|f| f.path.clone()).collect();
-        touched
     };
+    let removed = if rebuild { &files } else { &near };
+    let goes = |(i, _): &(usize, &DataFile)| rebuild || u32::try_from(*i).is_ok_and(|i| fate.beaten.contains_key(&i));
+    outcome.removes = removed.iter().enumerate().filter(goes).map(|(_, f)| f.path.clone()).collect();
     outcome.superseded += fate.lost.count();
-    merge.write(&winners, touched, fate, &mut outcome).await?;
+    let beaten = std::mem::take(&mut fate.beaten);
+    merge.write(&winners, &near, beaten, &fate.lost, &mut outcome).await?;
     outcome.strategy = Some(match (rebuild, outcome.removes.is_empty()) {
         (true, _) => Strategy::Replace,
         (false, true) => Strategy::Append,
@@ -94,25 +114,21 @@ pub async fn merge(
     Ok(outcome)
 }
 
-/// The best candidate of each key, in the order of workspace and key.
-struct Winners {
-    rows: Arc<Spool>,
-    workspaces: HashSet<String>,
-    /// Candidates that lost to another one.
-    superseded: u64,
-}
-
-/// What became of the winners when they met the table.
-struct Fate {
-    /// Those that a row of the table or a tombstone beats.
-    lost: Rows,
-    /// Those that beat a row of the table.
-    beat: Rows,
+/// What became of the winners when they met the table, and of its rows.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// Winners that a row of the table or a tombstone beats.
+    pub(super) lost: RowSet,
+    /// For each file, by its index, the places of rows that a winner beats.
+    pub(super) beaten: BTreeMap<u32, RowSet>,
 }
 
 impl Fate {
-    fn of(count: u64) -> Self {
-        Self { lost: Rows::none(count), beat: Rows::none(count) }
+    /// Notes that `winner` beats a row. One that lost to a tombstone leaves the row that it meets as it is; tombstones come first.
+    pub(super) fn beat(&mut self, file: u32, place: u64, winner: u64) {
+        if !self.lost.holds(winner) {
+            self.beaten.entry(file).or_default().insert(place);
+        }
     }
 }
 
@@ -120,141 +136,68 @@ fn in_workspaces(files: Vec<DataFile>, workspaces: &HashSet<String>) -> Vec<Data
     files.into_iter().filter(|f| f.workspace.as_ref().is_some_and(|w| workspaces.contains(w))).collect()
 }
 
-struct Merge<'a> {
-    engine: &'a Engine,
-    spec: &'a MergeSpec,
-    table: &'a Snapshot,
+pub(super) struct Merge<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) spec: &'a MergeSpec,
+    pub(super) table: &'a Snapshot,
 }
 
 impl Merge<'_> {
-    /// A session in which `left` is the left side of a join; when it is on disk the join has to spill too.
-    fn session(&self, left: &Spool) -> SessionContext {
-        if left.is_on_disk() { self.engine.scratch_session() } else { self.engine.scratch_session_for_small_joins() }
-    }
-
-    /// Sorts the candidates and keeps the latest of each key.
-    async fn winners(&self, candidates: datafusion::prelude::DataFrame) -> Result<Winners> {
-        let mut rows = SpoolWriter::new(self.spec.candidates(), self.engine);
-        let mut workspaces = HashSet::new();
-        let mut latest = Latest::new(self.spec)?;
-        let fail = |e| query_error("cannot order the rows by key", e);
-        let sorted = candidates.sort(self.sort_order()).map_err(fail)?;
-        let mut stream = sorted.execute_stream().await.map_err(fail)?;
-        while let Some(batch) = stream.next().await {
-            let batch = conform(&batch.map_err(fail)?, &self.spec.candidates())?;
-            if let Some(done) = latest.push(batch)? {
-                note_workspaces(&done, &mut workspaces);
-                rows.push(&done)?;
+    /// What becomes of the winners, and of the rows of `files`, when they meet: those that fit in memory are looked up, else there is a join.
+    async fn meet(
+        &self,
+        winners: &mut Winners,
+        files: &[DataFile],
+        tombstones: Option<&Snapshot>,
+        deletes: &[DataFile],
+    ) -> Result<Fate> {
+        let mut fate = Fate::default();
+        if winners.keep.is_empty() {
+            return Ok(fate);
+        }
+        let tombstones = tombstones.filter(|_| !deletes.is_empty());
+        if files.is_empty() && tombstones.is_none() {
+            return Ok(fate);
+        }
+        if let Some(keys) = winners.keys.take() {
+            let lookup = Lookup::new(self, winners, keys.index(&winners.keep))?;
+            if let Some(tombstones) = tombstones {
+                lookup.meet_tombstones(tombstones, deletes, &mut fate).await?;
             }
-        }
-        if let Some(last) = latest.finish() {
-            note_workspaces(&last, &mut workspaces);
-            rows.push(&last)?;
-        }
-        Ok(Winners { rows: Arc::new(rows.close()?), workspaces, superseded: latest.superseded() })
-    }
-
-    fn sort_order(&self) -> Vec<SortExpr> {
-        let column = |name: &str| col(datafusion::common::Column::from_name(name));
-        let groups = self.spec.group().into_iter().map(|name| column(name).sort(true, true));
-        let order = [self.spec.order_column(), DELETE_COLUMN].map(|name| column(name).sort(false, false));
-        groups.chain(order).collect()
-    }
-
-    /// Marks the winners that a row of the table beats; gives the files with a row that is beaten.
-    async fn lose_to_table(&self, winners: &Winners, files: &[DataFile], fate: &mut Fate) -> Result<Vec<DataFile>> {
-        if files.is_empty() || winners.rows.rows() == 0 {
-            return Ok(vec![]);
-        }
-        let session = self.session(&winners.rows);
-        self.register(&session, "w", winners.rows.numbered_table(&self.compared())?)?;
-        self.register(&session, "t", self.table.scan_files_numbered(files.to_vec()))?;
-        let sql = format!(
-            "SELECT w.{ROW_COLUMN}, t.{}, {} FROM w JOIN t ON {}",
-            Snapshot::file_column(),
-            wins(self.spec, "w", "t"),
-            same_key(self.spec, "w", "t"),
-        );
-        let mut touched = HashSet::new();
-        let mut stream = self.run(&session, &sql).await?;
-        while let Some(batch) = stream.try_next().await.map_err(match_error)? {
-            let rows = batch.column(0).as_primitive::<UInt64Type>();
-            let numbers = batch.column(1).as_primitive::<UInt32Type>();
-            let wins = batch.column(2).as_boolean();
-            for i in 0..batch.num_rows() {
-                if wins.value(i) {
-                    touched.insert(numbers.value(i) as usize);
-                    fate.beat.insert(rows.value(i));
-                } else {
-                    fate.lost.insert(rows.value(i));
-                }
+            if files.is_empty() || lookup.meet_table(files, &mut fate).await? {
+                return Ok(fate);
             }
+            fate = Fate::default();
         }
-        let mut touched: Vec<_> = touched.into_iter().collect();
-        touched.sort_unstable();
-        Ok(touched.into_iter().filter_map(|i| files.get(i).cloned()).collect())
+        if let Some(tombstones) = tombstones {
+            self.join_tombstones(winners, tombstones, deletes, &mut fate).await?;
+        }
+        if !files.is_empty() {
+            self.join_table(winners, files, &mut fate).await?;
+        }
+        Ok(fate)
     }
 
-    /// The columns of a winner that are compared with the table's.
-    fn compared(&self) -> Vec<&str> {
-        let mut columns = self.spec.group();
-        columns.push(DELETE_COLUMN);
-        if self.spec.sequence != Sequence::Arrival {
-            let others = self.spec.tie_columns().into_iter().chain([self.spec.order_column()]);
-            columns.extend(others.filter(|c| !self.spec.key.iter().any(|k| k == c)));
-        }
-        columns
-    }
-
-    /// Marks the upserts that an earlier delete of the same or a later sequence beats.
-    async fn lose_to_tombstones(
+    /// Writes the rows that stay of files with `beaten` rows, and the winners that did not lose.
+    async fn write(
         &self,
         winners: &Winners,
-        tombstones: &Snapshot,
-        files: Vec<DataFile>,
-        fate: &mut Fate,
+        files: &[DataFile],
+        beaten: BTreeMap<u32, RowSet>,
+        lost: &RowSet,
+        outcome: &mut MergeOutcome,
     ) -> Result<()> {
-        let Sequence::Column(name) = &self.spec.sequence else { return Ok(()) };
-        if files.is_empty() || winners.rows.rows() == 0 {
-            return Ok(());
-        }
-        let session = self.session(&winners.rows);
-        let mut columns = self.spec.group();
-        columns.push(DELETE_COLUMN);
-        if !self.spec.key.contains(name) {
-            columns.push(name);
-        }
-        self.register(&session, "w", winners.rows.numbered_table(&columns)?)?;
-        self.register(&session, "d", tombstones.scan_files(files))?;
-        let sequence = quoted(name);
-        let sql = format!(
-            "SELECT w.{ROW_COLUMN} FROM w JOIN d ON {} WHERE NOT w.{DELETE_COLUMN} AND (w.{sequence} IS NULL OR d.{sequence} >= w.{sequence})",
-            same_key(self.spec, "w", "d"),
-        );
-        let mut stream = self.run(&session, &sql).await?;
-        while let Some(batch) = stream.try_next().await.map_err(match_error)? {
-            batch.column(0).as_primitive::<UInt64Type>().values().iter().for_each(|row| fate.lost.insert(*row));
-        }
-        Ok(())
-    }
-
-    /// Writes the rows of `touched` files that stay, and the winners that did not lose.
-    async fn write(&self, winners: &Winners, touched: Vec<DataFile>, mut fate: Fate, outcome: &mut MergeOutcome) -> Result<()> {
         let schema = crate::table::with_workspace(&self.spec.columns);
         let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::of(self.engine));
-        if !touched.is_empty() {
-            // A winner that lost to a tombstone leaves the row it met as it is.
-            fate.beat.remove_all(&fate.lost);
-            let mut stream = self.survivors(winners, touched, fate.beat).await?;
-            while let Some(batch) = stream.try_next().await.map_err(match_error)? {
-                writer.write(&conform(&batch, &schema)?).await?;
-            }
+        if !beaten.is_empty() {
+            self.write_survivors(files, beaten, &mut writer).await?;
         }
         let before = writer.rows();
         let deleted = self.spec.tombstones();
         let mut tombstones = deleted.as_ref().map(|schema| SpoolWriter::new(schema.clone(), self.engine));
-        let keep = Arc::new(fate.lost.others(winners.rows.rows()));
-        for batch in winners.rows.kept(keep) {
+        let mut keep = winners.keep.as_ref().clone();
+        keep.remove_all(lost);
+        for batch in winners.rows.kept(Arc::new(keep)) {
             let (upserts, deletes) = split(&batch?)?;
             outcome.deleted += deletes.num_rows() as u64;
             if let (Some(schema), Some(spool)) = (&deleted, &mut tombstones)
@@ -271,36 +214,30 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// The rows of `touched` files without those that the winners of `beat` replace.
-    async fn survivors(&self, winners: &Winners, touched: Vec<DataFile>, beat: Rows) -> Result<SendableRecordBatchStream> {
-        let few = beat.count() <= FEW_ROWS || !winners.rows.is_on_disk();
-        let keys = winners.rows.kept_table(&self.spec.group(), Arc::new(beat), few)?;
-        let session = if few { self.engine.scratch_session_for_small_joins() } else { self.engine.scratch_session() };
-        self.register(&session, "w", keys)?;
-        self.register(&session, "t", self.table.scan_files(touched))?;
-        self.run(&session, &format!("SELECT t.* FROM w RIGHT ANTI JOIN t ON {}", same_key(self.spec, "w", "t"))).await
-    }
-
-    fn register(&self, session: &SessionContext, name: &str, table: Arc<dyn datafusion::catalog::TableProvider>) -> Result<()> {
-        session.register_table(name, table).map(|_| ()).map_err(match_error)
-    }
-
-    async fn run(&self, session: &SessionContext, sql: &str) -> Result<SendableRecordBatchStream> {
-        let frame = session.sql(sql).await.map_err(match_error)?;
-        frame.execute_stream().await.map_err(match_error)
+    /// Writes the rows of files without those that are beaten.
+    async fn write_survivors(&self, files: &[DataFile], beaten: BTreeMap<u32, RowSet>, writer: &mut TableWriter) -> Result<()> {
+        let (touched, beaten): (Vec<DataFile>, Vec<RowSet>) =
+            beaten.into_iter().filter_map(|(i, rows)| Some((files.get(i as usize)?.clone(), rows))).unzip();
+        let session = self.engine.scratch_session();
+        let frame = session.read_table(self.table.scan_places(touched)).map_err(match_error)?;
+        let mut stream = frame.execute_stream().await.map_err(match_error)?;
+        let schema = writer.schema().clone();
+        while let Some(batch) = stream.try_next().await.map_err(match_error)? {
+            writer.write(&conform(&survivors(&batch, &beaten)?, &schema)?).await?;
+        }
+        Ok(())
     }
 }
 
-/// Adds the workspaces of `batch`, whose rows come sorted by them.
-fn note_workspaces(batch: &RecordBatch, found: &mut HashSet<String>) {
-    let column = batch.column_by_name(WORKSPACE_COLUMN).and_then(|c| c.as_string_opt::<i32>());
-    let mut last = None;
-    for workspace in column.into_iter().flat_map(|c| c.iter()).flatten() {
-        if last != Some(workspace) {
-            found.insert(workspace.to_string());
-            last = Some(workspace);
-        }
-    }
+/// The rows of `batch` that are not `beaten`, by file.
+fn survivors(batch: &RecordBatch, beaten: &[RowSet]) -> Result<RecordBatch> {
+    let missing = || Error::new(ErrorKind::Internal, "rows of the table do not tell their place");
+    let file = batch.column_by_name(FILE_COLUMN).and_then(|c| c.as_primitive_opt::<UInt32Type>()).ok_or_else(missing)?;
+    let place = batch.column_by_name(PLACE_COLUMN).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(missing)?;
+    let stays = |(file, place): (&u32, &i64)| !beaten.get(*file as usize).is_some_and(|b| b.holds(place.unsigned_abs()));
+    let stays: BooleanArray = file.values().iter().zip(place.values()).map(stays).map(Some).collect();
+    let internal = |e: arrow::error::ArrowError| Error::new(ErrorKind::Internal, "cannot part the table's rows").with_source(e);
+    arrow::compute::filter_record_batch(batch, &stays).map_err(internal)
 }
 
 /// Upserts and deletes of a batch of winners.
@@ -311,11 +248,14 @@ fn split(batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch)> {
         .column_by_name(DELETE_COLUMN)
         .and_then(|c| c.as_boolean_opt())
         .ok_or_else(|| Error::new(ErrorKind::Internal, "candidates do not say which of them delete"))?;
+    if deletes.true_count() == 0 {
+        return Ok((batch.clone(), batch.slice(0, 0)));
+    }
     let upserts = arrow::compute::not(deletes).map_err(internal)?;
     let pick = |mask| arrow::compute::filter_record_batch(batch, mask).map_err(internal);
     Ok((pick(&upserts)?, pick(deletes)?))
 }
 
-fn match_error(error: datafusion::common::DataFusionError) -> Error {
+pub(super) fn match_error(error: datafusion::common::DataFusionError) -> Error {
     query_error("cannot match rows with the table", error)
 }

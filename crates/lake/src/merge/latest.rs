@@ -7,21 +7,14 @@ use arrow::row::{RowConverter, Rows, SortField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{DELETE_COLUMN, MergeSpec, Sequence};
 
-/// Picks the winner of each key. Batches come sorted by workspace and key, then by sequence and delete downwards; rows that are equal
+/// Picks the winner of each key. Batches have the columns of candidates, and others after them; they come sorted by workspace and key, then by sequence and delete downwards; rows that are equal
 /// in all these are decided by the remaining columns, here, so that the sort need not carry them as keys.
-pub struct Latest {
+pub(super) struct Latest {
     group: Columns,
     order: Columns,
     ties: Option<Columns>,
     /// The best row so far of the key that the last batch ended with.
     carry: Option<RecordBatch>,
-    superseded: u64,
-}
-
-impl std::fmt::Debug for Latest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Latest").field("superseded", &self.superseded).finish_non_exhaustive()
-    }
 }
 
 /// Some columns of a batch as comparable bytes.
@@ -50,7 +43,7 @@ impl Latest {
     ///
     /// # Errors
     /// [`ErrorKind::Internal`] when a key column is missing.
-    pub fn new(spec: &MergeSpec) -> Result<Self> {
+    pub(super) fn new(spec: &MergeSpec) -> Result<Self> {
         let ties = spec.tie_columns();
         let decide = spec.sequence != Sequence::Arrival && !ties.is_empty();
         Ok(Self {
@@ -58,17 +51,11 @@ impl Latest {
             order: Columns::new(spec, &[spec.order_column(), DELETE_COLUMN])?,
             ties: decide.then(|| Columns::new(spec, &ties)).transpose()?,
             carry: None,
-            superseded: 0,
         })
     }
 
-    /// Rows that lost so far.
-    pub fn superseded(&self) -> u64 {
-        self.superseded
-    }
-
     /// Takes the next batch; gives the winners of the keys that are complete with it.
-    pub fn push(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
+    pub(super) fn push(&mut self, batch: RecordBatch) -> Result<Option<RecordBatch>> {
         let batch = match self.carry.take() {
             None => batch,
             Some(carry) => concat_batches(&batch.schema(), [&carry, &batch]).map_err(internal)?,
@@ -77,7 +64,6 @@ impl Latest {
             return Ok(None);
         }
         let mut best = self.best_of_each_key(&batch)?;
-        self.superseded += (batch.num_rows() - best.len()) as u64;
         self.carry = best.pop().map(|last| batch.slice(usize::try_from(last).unwrap_or_default(), 1));
         if best.is_empty() {
             return Ok(None);
@@ -86,7 +72,7 @@ impl Latest {
     }
 
     /// The winner of the last key.
-    pub fn finish(&mut self) -> Option<RecordBatch> {
+    pub(super) fn finish(&mut self) -> Option<RecordBatch> {
         self.carry.take()
     }
 

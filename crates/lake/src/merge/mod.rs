@@ -1,7 +1,11 @@
 //! Upserts and deletes by key: the latest row of each key wins, by an order that depends on the rows only.
 
 mod apply;
+mod candidates;
+mod join;
+mod keys;
 mod latest;
+mod lookup;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -10,8 +14,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-pub use apply::{MergeOutcome, merge};
-pub use latest::Latest;
+pub use apply::{MergeOutcome, merge, merge_candidates};
+pub use candidates::Candidates;
+
+use apply::{Fate, Merge, match_error};
 
 use crate::workspace_id::WORKSPACE_COLUMN;
 
@@ -76,6 +82,16 @@ impl MergeSpec {
             Sequence::Column(name) => name,
             Sequence::Arrival => ARRIVAL_COLUMN,
         }
+    }
+
+    /// The columns of a candidate that meet those of the table first: they tell the winner unless two sequences are equal.
+    fn compared(&self) -> Vec<&str> {
+        let mut columns = self.group();
+        columns.push(DELETE_COLUMN);
+        if self.sequence != Sequence::Arrival && !columns.contains(&self.order_column()) {
+            columns.push(self.order_column());
+        }
+        columns
     }
 
     /// The columns that decide between rows of equal sequence. Nested values have no order and take no part.

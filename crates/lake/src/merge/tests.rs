@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use proptest::prelude::*;
 
 use crate::Lake;
-use crate::merge::{MergeSpec, Sequence, merge};
+use crate::merge::{Candidates, MergeSpec, Sequence, merge_candidates};
 use crate::pipeline::{Layer, TableName};
 use crate::report::Strategy as How;
 use crate::spool::Spool;
@@ -46,8 +46,18 @@ fn batch(spec: &MergeSpec, events: &[Event]) -> RecordBatch {
     RecordBatch::try_new(spec.candidates(), columns).unwrap()
 }
 
+/// How winners and rows of the table find each other.
+#[derive(Debug, Clone, Copy)]
+enum Meeting {
+    Lookup,
+    /// By hashes that are often equal though the keys are not.
+    LookupOfPoorHashes,
+    Join,
+}
+
 /// A table and its tombstones, merged into batch by batch.
 struct Bench {
+    meeting: Meeting,
     lake: Lake,
     _folder: tempfile::TempDir,
     spec: MergeSpec,
@@ -55,7 +65,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(sequence: Sequence) -> Self {
+    async fn new(sequence: Sequence, meeting: Meeting) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::builder().uri(folder.path().to_str().unwrap()).threads(2).build().unwrap();
         let spec = spec(sequence);
@@ -64,15 +74,22 @@ impl Bench {
         if let Some(schema) = spec.tombstones() {
             Snapshot::create(lake.root(), &name.tombstones(), &schema, &[], None).await.unwrap();
         }
-        Self { lake, _folder: folder, spec, name }
+        Self { meeting, lake, _folder: folder, spec, name }
     }
 
     /// Merges one batch; checks that every event is accounted for.
     async fn apply(&self, events: &[Event]) {
         let table = self.lake.snapshot(&self.name, At::Latest).await.unwrap().unwrap();
         let tombstones = self.lake.snapshot(&self.name.tombstones(), At::Latest).await.unwrap();
-        let frame = self.lake.engine().session().read_batch(batch(&self.spec, events)).unwrap();
-        let done = merge(self.lake.engine(), &self.spec, &table, tombstones.as_ref(), frame, &Scope::Feed, false).await.unwrap();
+        let mut rows = Candidates::new(&self.spec, self.lake.engine()).unwrap();
+        match self.meeting {
+            Meeting::Lookup => {}
+            Meeting::LookupOfPoorHashes => rows.hasher.bits = 3 << 56,
+            Meeting::Join => rows.compared = usize::MAX / 2,
+        }
+        events.chunks(7).for_each(|events| rows.push(&batch(&self.spec, events)).unwrap());
+        let merging = merge_candidates(self.lake.engine(), &self.spec, &table, tombstones.as_ref(), rows, &Scope::Feed, false);
+        let done = merging.await.unwrap();
         assert_eq!(done.written + done.deleted + done.superseded, events.len() as u64);
         if let Some(table) = &tombstones {
             let schema = crate::table::with_workspace(&self.spec.tombstones().unwrap());
@@ -130,13 +147,16 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 60, ..Default::default() })]
 
     #[test]
-    fn any_cutting_into_batches_gives_what_all_events_at_once_give(batches in prop::collection::vec(prop::collection::vec(event(), 1..25), 1..5)) {
+    fn any_cutting_into_batches_gives_what_all_events_at_once_give(
+        batches in prop::collection::vec(prop::collection::vec(event(), 1..25), 1..5),
+        meeting in prop_oneof![Just(Meeting::Lookup), Just(Meeting::LookupOfPoorHashes), Just(Meeting::Join)],
+    ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let bench = Bench::new(Sequence::Column("at".into())).await;
+            let bench = Bench::new(Sequence::Column("at".into()), meeting).await;
             for events in &batches {
                 bench.apply(events).await;
             }
@@ -150,7 +170,7 @@ proptest! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_sequence_the_row_that_arrived_later_wins() {
-    let bench = Bench::new(Sequence::Arrival).await;
+    let bench = Bench::new(Sequence::Arrival, Meeting::Lookup).await;
     let event = |key, text: &str, delete| Event { workspace: "acme", key, sequence: None, delete, text: Some(text.into()) };
     bench.apply(&[event(1, "first", false), event(1, "again", false), event(2, "two", false)]).await;
     bench.apply(&[event(1, "later", false), event(2, "", true), event(3, "", true)]).await;
@@ -159,7 +179,7 @@ async fn without_a_sequence_the_row_that_arrived_later_wins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_files_that_hold_a_beaten_row_are_rewritten() {
-    let bench = Bench::new(Sequence::Column("at".into())).await;
+    let bench = Bench::new(Sequence::Column("at".into()), Meeting::Lookup).await;
     let event = |workspace, key, sequence| Event { workspace, key, sequence: Some(sequence), delete: false, text: None };
     bench.apply(&[event("acme", 1, 1), event("globex inc/ü", 1, 1)]).await;
     let before = bench.lake.snapshot(&bench.name, At::Latest).await.unwrap().unwrap().files(&Scope::Feed).unwrap();

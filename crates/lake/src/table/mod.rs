@@ -29,6 +29,7 @@ pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumOptions, VacuumRe
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use rebase::Basis;
 pub use restore::RestoreReport;
+pub(crate) use scan::{FILE_COLUMN, PLACE_COLUMN};
 pub use snapshot::{DataFile, Snapshot};
 pub use turn::Turns;
 pub(crate) use turn::until_first;

@@ -17,6 +17,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::{ObjectMeta, ObjectStore};
+use parquet::arrow::RowNumber;
 use url::Url;
 
 use crate::table::progress::fingerprint;
@@ -26,6 +27,9 @@ use crate::workspace_id::WORKSPACE_COLUMN;
 /// The column with the index of a row's file.
 pub(crate) const FILE_COLUMN: &str = "__lake_file";
 
+/// The column with a row's place in its file, from 0.
+pub(crate) const PLACE_COLUMN: &str = "__lake_place";
+
 /// The rows of some Parquet files of one table. The files are fixed when it is made, so a plan over it cannot reach others.
 pub(crate) struct FileScan {
     schema: SchemaRef,
@@ -33,6 +37,7 @@ pub(crate) struct FileScan {
     store_url: String,
     files: Vec<DataFile>,
     file_column: bool,
+    place_column: Option<FieldRef>,
 }
 
 impl std::fmt::Debug for FileScan {
@@ -52,7 +57,7 @@ impl FileScan {
         files: Vec<DataFile>,
     ) -> Self {
         let store_url = format!("lake://{:016x}.{}/", fingerprint([root.as_str()]), number.unwrap_or_default());
-        Self { schema, store, store_url, files, file_column: false }
+        Self { schema, store, store_url, files, file_column: false, place_column: None }
     }
 
     /// Adds [`FILE_COLUMN`].
@@ -63,12 +68,28 @@ impl FileScan {
         self
     }
 
+    /// Adds [`FILE_COLUMN`] and [`PLACE_COLUMN`].
+    pub(crate) fn with_places(self) -> Self {
+        let mut scan = self.with_file_column();
+        let place = Arc::new(Field::new(PLACE_COLUMN, DataType::Int64, false).with_extension_type(RowNumber));
+        scan.schema = Arc::new(Schema::new(scan.schema.fields().iter().cloned().chain([place.clone()]).collect::<Vec<_>>()));
+        scan.place_column = Some(place);
+        scan
+    }
+
     fn partition_fields(&self) -> Vec<FieldRef> {
         self.schema.fields().iter().filter(|f| is_partition(f.name())).cloned().collect()
     }
 
     fn file_schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.schema.fields().iter().filter(|f| !is_partition(f.name())).cloned().collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.schema
+                .fields()
+                .iter()
+                .filter(|f| !is_partition(f.name()) && f.name() != PLACE_COLUMN)
+                .cloned()
+                .collect::<Vec<_>>(),
+        ))
     }
 
     fn partitioned_file(&self, index: usize, file: &DataFile) -> PartitionedFile {
@@ -138,7 +159,10 @@ impl TableProvider for FileScan {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let url = ObjectStoreUrl::parse(&self.store_url)?;
         state.runtime_env().register_object_store(url.as_ref(), self.store.clone());
-        let table = TableSchema::builder(self.file_schema()).with_table_partition_cols(self.partition_fields()).build();
+        let table = TableSchema::builder(self.file_schema())
+            .with_table_partition_cols(self.partition_fields())
+            .with_virtual_columns(self.place_column.iter().cloned().collect::<Vec<_>>())
+            .build();
         let mut source = ParquetSource::new(table);
         if let Some(filter) = conjunction(filters.iter().cloned()) {
             let columns = DFSchema::try_from(self.schema.as_ref().clone())?;

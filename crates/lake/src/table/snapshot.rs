@@ -190,6 +190,11 @@ impl Snapshot {
         Arc::new(self.scan(files).with_file_column())
     }
 
+    /// As [`Snapshot::scan_files_numbered`], with [`PLACE_COLUMN`] too: each row's place in its file, from 0.
+    pub(crate) fn scan_places(&self, files: Vec<DataFile>) -> Arc<dyn TableProvider> {
+        Arc::new(self.scan(files).with_places())
+    }
+
     /// The name of the column that [`Snapshot::scan_files_numbered`] adds.
     pub fn file_column() -> &'static str {
         FILE_COLUMN
