@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use lake::pipeline::TableName;
+use lake::pipeline::{CompiledSilver, TableName};
 use lake::report::TableReport;
 use lake::table::{Scope, Turns};
 use lake::{Error, ErrorKind, Lake, Result};
 use tokio_util::sync::CancellationToken;
+
+use crate::feed::Handover;
 
 /// For how long a job starts anew when other writers keep committing first.
 const KEEP_TRYING: Duration = Duration::from_secs(15 * 60);
@@ -56,6 +58,10 @@ pub struct JobContext {
     pub observer: Arc<dyn Observer>,
     /// Set when the user asks to stop.
     pub cancel: CancellationToken,
+    /// Silver tables of the run that read the Bronze table at hand.
+    pub(crate) readers: Arc<Vec<CompiledSilver>>,
+    /// What the jobs of the run leave for each other.
+    pub(crate) handover: Handover,
 }
 
 impl JobContext {

@@ -3,6 +3,7 @@
 mod aggregate;
 mod beside;
 mod context;
+mod feed;
 pub mod ingest;
 mod lineage;
 mod peak_memory;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
-use lake::pipeline::TableName;
+use lake::pipeline::{CompiledSilver, TableName};
 use lake::report::{ErrorReport, RUN_SCHEMA, RunReport, RunStatus, TableReport, TableStatus};
 use lake::table::{At, Footprint, Scope};
 use lake::{Error, ErrorKind, Lake, Result};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::aggregate;
 use crate::context::{JobContext, Observer};
+use crate::feed::Handover;
 use crate::ingest::{ingest, ingest_program};
 use crate::peak_memory::peak_memory;
 use crate::prepare::{BronzeSource, Project};
@@ -48,6 +49,8 @@ pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
         full_refresh: options.full_refresh,
         observer: options.observer,
         cancel: options.cancel,
+        readers: Arc::default(),
+        handover: Handover::default(),
     };
     let clock = Instant::now();
     let run = Run { project, context };
@@ -85,13 +88,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The Silver tables among `selected` that read `name`.
+    fn readers(&self, name: &TableName, selected: &[TableName]) -> Vec<CompiledSilver> {
+        let silver = self.project.compiled.silver.values();
+        silver.filter(|table| table.input == *name && selected.contains(&table.name)).cloned().collect()
+    }
+
     async fn tables(&self, selected: &[TableName]) -> Vec<TableReport> {
         let mut reports = vec![];
         let mut broken: BTreeSet<TableName> = BTreeSet::new();
         for name in selected {
             let report = match self.reason_to_skip(name, &broken) {
                 Some(reason) => skipped(name, reason),
-                None => self.table(name).await,
+                None => self.table(name, self.readers(name, selected)).await,
             };
             if matches!(report.status, TableStatus::Failed | TableStatus::Skipped) {
                 broken.insert(name.clone());
@@ -111,10 +120,11 @@ impl Run<'_> {
     }
 
     #[tracing::instrument(skip_all, fields(run_id = %self.context.run_id, table = %name))]
-    async fn table(&self, name: &TableName) -> TableReport {
+    async fn table(&self, name: &TableName, readers: Vec<CompiledSilver>) -> TableReport {
         let clock = Instant::now();
         let footprint = Footprint::of(self.context.scope.clone());
-        let done = self.job(name, &JobContext { lake: self.context.lake.noted(&footprint), ..self.context.clone() }).await;
+        let (lake, readers) = (self.context.lake.noted(&footprint), Arc::new(readers));
+        let done = self.job(name, &JobContext { lake, readers, ..self.context.clone() }).await;
         let mut report = match done {
             Ok(report) => report,
             Err(error) => self.failed(name, &error).await,

@@ -58,12 +58,12 @@ impl Budget {
 
     /// Row groups being encoded by a table's writer, of all its open files.
     pub fn encoding(self) -> usize {
-        self.part(16, 4 << 20, 512 << 20)
+        self.part(16, 4 << 20, 128 << 20)
     }
 
     /// The most encoded bytes of a row group: whoever reads the file later holds one for each thread.
     pub fn row_group(self) -> usize {
-        self.part(64, 1 << 20, 64 << 20)
+        self.part(64, 1 << 20, 32 << 20)
     }
 
     /// Encoded bytes of one open file of a table that stay in memory; the rest waits in a temporary file.
@@ -83,7 +83,7 @@ impl Budget {
 
     /// Rows set aside in memory between two passes of a job, before they go to disk.
     pub fn set_aside(self) -> usize {
-        self.part(32, 4 << 20, 512 << 20)
+        self.part(32, 4 << 20, 64 << 20)
     }
 
     /// Bytes of records in a batch that is read from a source; several wait in a row.

@@ -77,6 +77,11 @@ impl Engine {
         Budget::new(self.options.memory)
     }
 
+    /// Threads of one query.
+    pub fn threads(&self) -> usize {
+        self.budget().threads(self.options.threads.unwrap_or_else(cores))
+    }
+
     /// Where rows go that find no room in memory.
     pub fn spill_folder(&self) -> PathBuf {
         self.options.spill.clone().unwrap_or_else(std::env::temp_dir)
@@ -113,7 +118,7 @@ impl Engine {
 
     fn session_with(&self, config: SessionConfig) -> SessionContext {
         let budget = self.budget();
-        let threads = if self.ordered { 1 } else { budget.threads(self.options.threads.unwrap_or_else(cores)) };
+        let threads = if self.ordered { 1 } else { self.threads() };
         let mut config = config.with_target_partitions(threads).with_batch_size(budget.batch_rows());
         if !budget.is_unlimited() {
             config = config.with_sort_spill_reservation_bytes(budget.sort_reserve());

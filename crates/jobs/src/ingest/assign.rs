@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lake::table::Scope;
@@ -29,7 +30,7 @@ pub enum WorkspaceFrom {
 pub(crate) struct Assigned {
     /// Rows in scope, those without a workspace included.
     pub(crate) in_scope: u64,
-    /// Rows of Bronze.
+    /// Rows of Bronze. Those without a workspace are not among them, though they are in the batch.
     pub(crate) assigned: Option<RecordBatch>,
     /// Rows for the Bronze quarantine.
     pub(crate) refused: Option<RecordBatch>,
@@ -89,13 +90,19 @@ impl<'a> Assigner<'a> {
     }
 
     fn split(&self, all: &RecordBatch, names: &StringArray) -> Result<Assigned> {
+        let mut known: Option<(&str, bool)> = None;
         let mut fits: HashMap<&str, bool> = HashMap::new();
         let (mut own, mut refused) = (vec![], vec![]);
         for row in 0..names.len() {
-            let name = names
-                .is_valid(row)
-                .then(|| names.value(row))
-                .filter(|n| *fits.entry(n).or_insert_with(|| WorkspaceId::refusal(n).is_none()));
+            // The rows of a workspace often follow each other.
+            let name = names.is_valid(row).then(|| names.value(row)).filter(|name| match known {
+                Some((last, fit)) if last == *name => fit,
+                _ => {
+                    let fit = *fits.entry(name).or_insert_with(|| WorkspaceId::refusal(name).is_none());
+                    known = Some((name, fit));
+                    fit
+                }
+            });
             match name {
                 Some(name) if self.scope.holds(Some(name)) && !self.done.contains(name) => own.push(row as u64),
                 // A row that belongs to nobody is kept by the feed's runs only, so that it is kept once.
@@ -104,11 +111,29 @@ impl<'a> Assigner<'a> {
             }
         }
         let in_scope = (own.len() + refused.len()) as u64;
-        let all = append(all, &[(WORKSPACE_COLUMN, Arc::new(names.clone()))])?;
-        let assigned = if own.is_empty() { None } else { Some(take(&all, own)?) };
-        let refused = if refused.is_empty() { None } else { Some(unassigned(&take(&all, refused)?)?) };
+        let refused = match refused.is_empty() {
+            true => None,
+            false => Some(unassigned(&take(&append(all, &[(WORKSPACE_COLUMN, Arc::new(names.clone()))])?, refused)?)?),
+        };
+        let assigned = match own.len() {
+            0 => None,
+            // To leave a few rows without a workspace costs less than to copy the others.
+            count if count * 2 > names.len() => Some(append(all, &[(WORKSPACE_COLUMN, Arc::new(only(names, &own)))])?),
+            _ => Some(take(&append(all, &[(WORKSPACE_COLUMN, Arc::new(names.clone()))])?, own)?),
+        };
         Ok(Assigned { in_scope, assigned, refused })
     }
+}
+
+/// The names of `rows`, and null for all others.
+fn only(names: &StringArray, rows: &[u64]) -> StringArray {
+    if rows.len() == names.len() {
+        return names.clone();
+    }
+    let mut own = vec![false; names.len()];
+    rows.iter().for_each(|row| own[usize::try_from(*row).unwrap_or_default()] = true);
+    let (offsets, values, nulls) = names.clone().into_parts();
+    StringArray::new(offsets, values, NullBuffer::union(nulls.as_ref(), Some(&NullBuffer::from(own))))
 }
 
 /// The batch without a column that becomes the partition.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::beside::Beside;
 use crate::context::JobContext;
+use crate::feed::{Fed, Feed};
 use crate::ingest::assign::{Assigned, Assigner, WorkspaceFrom};
 use crate::ingest::format::{self, BatchReader, RawBatch, ReadOptions, merge_schemas, settle};
 use crate::ingest::source::{SourceFile, SourceStore};
@@ -103,6 +104,8 @@ struct Loaded {
     written: u64,
     quarantined: u64,
     quarantine: Option<Beside>,
+    feeds: Vec<Feed>,
+    fed: Vec<(TableName, Fed)>,
 }
 
 impl<'a> Job<'a> {
@@ -147,7 +150,9 @@ impl<'a> Job<'a> {
         }
         report.files_written = loaded.adds.len() as u64;
         report.bytes_written = lake::table::bytes_of(&loaded.adds);
+        let fed = std::mem::take(&mut loaded.fed);
         let committed = self.commit(loaded, &pending).await?;
+        fed.into_iter().for_each(|(table, fed)| self.context.handover.leave(table, fed));
         report.version_to = Some(committed.version);
         report.commits_resent = committed.resent;
         report.status = TableStatus::Written;
@@ -181,14 +186,37 @@ impl<'a> Job<'a> {
             with_workspace(&bronze_schema(&known(&raw))),
             WriterOptions::of(self.context.lake.engine()),
         );
-        let mut loaded =
-            Loaded { adds: vec![], raw: Arc::new(raw), read: 0, written: 0, quarantined: 0, quarantine: Some(quarantine) };
+        let mut loaded = Loaded {
+            adds: vec![],
+            raw: Arc::new(raw),
+            read: 0,
+            written: 0,
+            quarantined: 0,
+            quarantine: Some(quarantine),
+            feeds: self.feeds().await?,
+            fed: vec![],
+        };
         for file in pending {
             self.load_file(file, &mut writer, &mut loaded).await?;
         }
         loaded.written = writer.rows();
         loaded.adds = writer.finish().await?;
+        for feed in std::mem::take(&mut loaded.feeds) {
+            match feed.finish(&loaded.adds).await {
+                Ok(fed) => loaded.fed.push(fed),
+                // Its own job reads the rows again, and fails by the same if it has to.
+                Err(error) => tracing::debug!(%error, "a table is not fed"),
+            }
+        }
         Ok(loaded)
+    }
+
+    async fn feeds(&self) -> Result<Vec<Feed>> {
+        let mut feeds = vec![];
+        for table in self.context.readers.iter() {
+            feeds.extend(Feed::open(self.context, table, &self.bronze).await?);
+        }
+        Ok(feeds)
     }
 
     async fn load_file(&self, pending: &Pending<'_>, writer: &mut TableWriter, loaded: &mut Loaded) -> Result<()> {
@@ -219,7 +247,10 @@ impl<'a> Job<'a> {
     async fn take(&self, rows: Assigned, pending: &Pending<'_>, writer: &mut TableWriter, loaded: &mut Loaded) -> Result<()> {
         loaded.read += rows.in_scope;
         if let Some(own) = rows.assigned {
-            writer.write(&lake::table::conform(&own, writer.schema())?).await?;
+            for feed in &loaded.feeds {
+                feed.take(&own).await;
+            }
+            writer.write_assigned(&lake::table::conform(&own, writer.schema())?).await?;
         }
         if let Some(refused) = rows.refused {
             loaded.quarantined += refused.num_rows() as u64;

@@ -6,7 +6,7 @@ mod judged;
 use std::collections::HashSet;
 
 use arrow::datatypes::SchemaRef;
-use lake::merge::{MergeOutcome, MergeSpec, merge};
+use lake::merge::{MergeOutcome, MergeSpec, merge, merge_candidates};
 use lake::pipeline::{CompiledSilver, TableName};
 use lake::report::{Strategy, TableReport, TableStatus};
 use lake::spool::Spool;
@@ -19,6 +19,7 @@ use lake::{Error, ErrorKind, Result};
 
 use crate::beside::Beside;
 use crate::context::JobContext;
+use crate::feed::Fed;
 use crate::refine::input::Input;
 use crate::refine::judged::JudgedRows;
 use crate::schema::{stats_columns, widened, without_workspace};
@@ -88,9 +89,15 @@ impl<'a> Job<'a> {
         if input.rebuild {
             quarantine.replace_columns_unless_shared(&self.context.scope)?;
         }
-        let rows = JudgedRows::start(self, &input, quarantine).await?;
-        let outcome = self.absorb(&rows, &tombstones, &input).await?;
-        let (tally, quarantine) = rows.finish().await?;
+        let (tally, quarantine, outcome) = match self.fed(&input) {
+            Some(fed) => self.absorb_fed(fed, quarantine, &tombstones).await?,
+            None => {
+                let rows = JudgedRows::start(self, &input, quarantine).await?;
+                let outcome = self.absorb(&rows, &tombstones, &input).await?;
+                let (tally, quarantine) = rows.finish().await?;
+                (tally, quarantine, outcome)
+            }
+        };
         self.check_fatal(&tally)?;
         self.commit_beside(quarantine, &input).await?;
         self.commit_tombstones(tombstones, &outcome, &input).await?;
@@ -100,6 +107,26 @@ impl<'a> Job<'a> {
         report.version_to = Some(committed.version);
         report.commits_resent = committed.resent;
         Ok(report)
+    }
+
+    /// What ingestion has handed over, when that is the whole input.
+    fn fed(&self, input: &Input) -> Option<Fed> {
+        let fed = self.context.handover.take(&self.table.name)?;
+        let whole = !input.rebuild && !input.quarantined_before.contains(&true) && fed.is_of(&input.files);
+        tracing::debug!(table = %self.name(), whole, "rows were handed over");
+        Some(fed).filter(|_| whole)
+    }
+
+    /// Merges rows that were judged while they were written.
+    async fn absorb_fed(&self, fed: Fed, mut quarantine: Beside, tombstones: &Beside) -> Result<(Tally, Beside, MergeOutcome)> {
+        let spec = self.spec.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "a table without a key was fed"))?;
+        for batch in fed.quarantined.batches() {
+            quarantine.write(&batch?).await?;
+        }
+        let tombstones = tombstones.snapshot().filter(|_| self.rules.delete_when.is_some());
+        let (engine, scope) = (self.context.lake.engine(), &self.context.scope);
+        let outcome = merge_candidates(engine, spec, &self.silver, tombstones, fed.candidates, scope, false).await?;
+        Ok((fed.tally, quarantine, outcome))
     }
 
     /// Merges or appends the rows that passed; nothing is committed.

@@ -1,7 +1,8 @@
-//! One Parquet file of one workspace while it is written: encoded bytes wait in a temporary file until it is complete.
+//! One Parquet file of one workspace while it is written: its columns are encoded beside each other, and encoded bytes wait in a temporary file until it
+//! is complete.
 
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -10,9 +11,11 @@ use deltalake::kernel::Add;
 use deltalake::kernel::scalars::ScalarExt;
 use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 use tempfile::SpooledTempFile;
 
 use crate::budget::Budget;
@@ -23,21 +26,66 @@ use crate::workspace_id::WORKSPACE_COLUMN;
 /// Bytes of rows that are encoded before the memory they take is looked at.
 const STEP_BYTES: usize = 1 << 20;
 
-/// How data files are encoded, in row groups of up to `row_group` bytes.
-fn properties(row_group: usize) -> WriterPropertiesPtr {
-    let properties = WriterProperties::builder()
+/// Rows below which one thread is as fast as several.
+const WORTH_A_THREAD: usize = 512;
+
+/// The most rows of a row group.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// How data files are encoded.
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
-        .set_max_row_group_row_count(Some(1 << 20))
-        .set_max_row_group_bytes(Some(row_group))
-        .set_created_by(format!("lake {}", env!("CARGO_PKG_VERSION")));
-    Arc::new(properties.build())
+        .set_created_by(format!("lake {}", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 /// A file that takes rows.
 pub(super) struct OpenFile {
     path: Path,
     workspace: String,
-    writer: ArrowWriter<SpooledTempFile>,
+    file: SerializedFileWriter<SpooledTempFile>,
+    columns: ArrowRowGroupWriterFactory,
+    group: Option<RowGroup>,
+    row_group: usize,
+}
+
+/// The row group being encoded.
+struct RowGroup {
+    columns: Vec<ArrowColumnWriter>,
+    rows: usize,
+}
+
+impl RowGroup {
+    /// Encodes rows, on several threads when there is enough to do.
+    fn write(&mut self, rows: &RecordBatch, threads: usize) -> Result<(), ParquetError> {
+        let fields = rows.schema_ref().fields().iter().zip(rows.columns());
+        let leaves = fields.map(|(field, column)| compute_leaves(field, column)).collect::<Result<Vec<_>, _>>()?;
+        let work = self.columns.iter_mut().zip(leaves.into_iter().flatten());
+        self.rows += rows.num_rows();
+        if threads < 2 || rows.num_rows() < WORTH_A_THREAD {
+            return work.into_iter().try_for_each(|(column, leaf)| column.write(&leaf));
+        }
+        let work = Mutex::new(work);
+        let encode = || {
+            let next = || work.lock().unwrap_or_else(PoisonError::into_inner).next();
+            std::iter::from_fn(next).try_for_each(|(column, leaf)| column.write(&leaf))
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(encode)).collect();
+            let own = encode();
+            let lost = |_| Err(ParquetError::General("a thread that encodes has ended early".to_string()));
+            others.into_iter().map(|other| other.join().unwrap_or_else(lost)).fold(own, Result::and)
+        })
+    }
+
+    fn held(&self) -> usize {
+        self.columns.iter().map(ArrowColumnWriter::memory_size).sum()
+    }
+
+    fn size(&self) -> usize {
+        self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    }
 }
 
 /// A file that is complete, and the action that adds it.
@@ -52,9 +100,16 @@ impl OpenFile {
     /// A file of `workspace`, kept in memory up to its share of `budget` and then in `folder`; `schema` is without the partition column.
     pub(super) fn create(workspace: &str, schema: &SchemaRef, budget: Budget, folder: &FilePath) -> Result<Self> {
         let spooled = SpooledTempFile::new_in(budget.encoded(), folder);
-        let writer = ArrowWriter::try_new(spooled, schema.clone(), Some(properties(budget.row_group()).as_ref().clone()))
-            .map_err(failed)?;
-        Ok(Self { path: path(workspace)?, workspace: workspace.to_string(), writer })
+        let writer = ArrowWriter::try_new(spooled, schema.clone(), Some(properties())).map_err(failed)?;
+        let (file, columns) = writer.into_serialized_writer().map_err(failed)?;
+        Ok(Self {
+            path: path(workspace)?,
+            workspace: workspace.to_string(),
+            file,
+            columns,
+            group: None,
+            row_group: budget.row_group(),
+        })
     }
 
     /// The rows of a batch in steps after which it is time to look at the memory they take.
@@ -65,29 +120,45 @@ impl OpenFile {
         (0..batch.num_rows()).step_by(step).map(move |at| batch.slice(at, step.min(batch.num_rows() - at)))
     }
 
-    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.writer.write(rows).map_err(failed)
+    /// Encodes rows on up to `threads` threads.
+    pub(super) fn write(&mut self, rows: &RecordBatch, threads: usize) -> Result<()> {
+        let group = match &mut self.group {
+            Some(group) => group,
+            None => {
+                let columns = self.columns.create_column_writers(self.file.flushed_row_groups().len()).map_err(failed)?;
+                self.group.insert(RowGroup { columns, rows: 0 })
+            }
+        };
+        group.write(rows, threads).map_err(failed)?;
+        let full = group.rows >= ROW_GROUP_ROWS || group.size() >= self.row_group;
+        if full { self.end_row_group() } else { Ok(()) }
     }
 
     /// Bytes that the row group being encoded holds in memory.
     pub(super) fn held(&self) -> usize {
-        self.writer.memory_size()
+        self.group.as_ref().map_or(0, RowGroup::held)
     }
 
     /// About how large the file would be if it was finished now.
     pub(super) fn size(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.file.bytes_written() + self.group.as_ref().map_or(0, RowGroup::size)) as u64
     }
 
     /// Ends the row group, so that it holds no memory.
     pub(super) fn end_row_group(&mut self) -> Result<()> {
-        self.writer.flush().map_err(failed)
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let mut out = self.file.next_row_group().map_err(failed)?;
+        for column in group.columns {
+            column.close().and_then(|chunk| chunk.append_to_row_group(&mut out)).map_err(failed)?;
+        }
+        out.close().map(|_| ()).map_err(failed)
     }
 
     pub(super) fn finish(mut self, columns: &StatsColumns) -> Result<EncodedFile> {
-        let metadata = self.writer.finish().map_err(failed)?;
-        let size = self.writer.bytes_written() as u64;
-        let bytes = std::mem::replace(self.writer.inner_mut(), SpooledTempFile::new(0));
+        self.end_row_group()?;
+        let metadata = self.file.finish().map_err(failed)?;
+        let size = self.file.bytes_written() as u64;
+        let bytes = std::mem::replace(self.file.inner_mut(), SpooledTempFile::new(0));
         let add = Add {
             path: self.path.to_string(),
             size: i64::try_from(size).unwrap_or(i64::MAX),

@@ -1,11 +1,11 @@
 //! Writing rows to Parquet files of a table, before any commit mentions them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, StringArray, new_null_array};
-use arrow::compute::{CastOptions, concat_batches, partition, sort_to_indices, take_record_batch};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray, new_null_array};
+use arrow::compute::{CastOptions, interleave_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
@@ -30,12 +30,14 @@ pub struct WriterOptions {
     pub budget: Budget,
     /// Where encoded bytes wait until their file is complete.
     pub folder: PathBuf,
+    /// Threads that encode.
+    pub threads: usize,
 }
 
 impl WriterOptions {
     /// Within the budget of `engine`, in its folder to spill to.
     pub fn of(engine: &Engine) -> Self {
-        Self { open_partitions: 256, budget: engine.budget(), folder: engine.spill_folder() }
+        Self { open_partitions: 256, budget: engine.budget(), folder: engine.spill_folder(), threads: engine.threads() }
     }
 }
 
@@ -100,9 +102,21 @@ impl TableWriter {
     /// Writes a batch whose columns are exactly those of [`TableWriter::schema`].
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when the columns differ, [`ErrorKind::Storage`] when the store refuses.
+    /// [`ErrorKind::Internal`] when the columns differ or a row has no workspace, [`ErrorKind::Storage`] when the store refuses.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
+        if workspaces(batch)?.null_count() > 0 {
+            return Err(Error::new(ErrorKind::Internal, "a row to write has no workspace"));
+        }
+        self.write_assigned(batch).await
+    }
+
+    /// As [`TableWriter::write`], but passes over rows without a workspace, so that they need not be parted from the others before.
+    ///
+    /// # Errors
+    /// As [`TableWriter::write`].
+    pub async fn write_assigned(&mut self, batch: &RecordBatch) -> Result<()> {
+        let rows = batch.num_rows() - workspaces(batch)?.null_count();
+        if rows == 0 {
             return Ok(());
         }
         if batch.schema().fields() != self.schema.fields() {
@@ -110,7 +124,7 @@ impl TableWriter {
         }
         self.staged_bytes += batch.get_array_memory_size();
         self.staged.push(batch.clone());
-        self.rows += batch.num_rows() as u64;
+        self.rows += rows as u64;
         if self.staged_bytes > self.options.budget.staged() { self.drain().await } else { Ok(()) }
     }
 
@@ -120,14 +134,12 @@ impl TableWriter {
         self.staged_bytes = 0;
         let staged = std::mem::take(&mut self.staged);
         if self.partitions_with(&staged)? <= self.options.open_partitions {
-            for batch in staged {
-                for rows in by_workspace(&self.schema, std::slice::from_ref(&batch))? {
-                    self.encode(&rows).await?;
-                }
+            for rows in by_workspace(&staged)? {
+                self.encode(&rows).await?;
             }
             return Ok(());
         }
-        let sorted = by_workspace(&self.schema, &staged)?;
+        let sorted = by_workspace(&staged)?;
         drop(staged);
         for rows in sorted {
             let (workspace, _) = parted(&rows)?;
@@ -164,7 +176,7 @@ impl TableWriter {
             };
             let file = self.open.entry(workspace.clone()).or_insert(file);
             let before = file.held();
-            file.write(&step)?;
+            file.write(&step, self.options.threads)?;
             self.held = (self.held + file.held()).saturating_sub(before);
             if file.size() >= self.options.budget.file() {
                 self.finish_file(&workspace).await?;
@@ -229,20 +241,30 @@ fn parted(batch: &RecordBatch) -> Result<(String, RecordBatch)> {
     Ok((name, rows))
 }
 
-/// The rows of `batches` in one batch for each workspace, in the order they came.
-fn by_workspace(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+/// The rows of `batches` by workspace: batches of one workspace as they are, rows of others together. No row is copied twice.
+fn by_workspace(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
     let internal = |e: ArrowError| Error::new(ErrorKind::Internal, "cannot order rows by workspace").with_source(e);
-    let index = schema.index_of(WORKSPACE_COLUMN).map_err(internal)?;
-    if let [single] = batches
-        && is_single(workspaces(single)?)
-    {
-        return Ok(vec![single.clone()]);
+    let mut whole: Vec<RecordBatch> = vec![];
+    let mut mixed: Vec<&RecordBatch> = vec![];
+    let mut places: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
+    for batch in batches {
+        let names = workspaces(batch)?;
+        if is_single(names) {
+            whole.push(batch.clone());
+            continue;
+        }
+        for (row, name) in names.iter().enumerate().filter_map(|(row, name)| Some((row, name?))) {
+            places.entry(name).or_default().push((mixed.len(), row));
+        }
+        mixed.push(batch);
     }
-    let all = concat_batches(schema, batches).map_err(internal)?;
-    let order = sort_to_indices(all.column(index), None, None).map_err(internal)?;
-    let sorted = take_record_batch(&all, &order).map_err(internal)?;
-    let ranges = partition(std::slice::from_ref(sorted.column(index))).map_err(internal)?.ranges();
-    Ok(ranges.into_iter().map(|r| sorted.slice(r.start, r.len())).collect())
+    for rows in places.values() {
+        whole.push(interleave_record_batch(&mixed, rows).map_err(internal)?);
+    }
+    // A file of another workspace is not begun while there are rows of this one.
+    let mut named = whole.into_iter().map(|batch| Ok((parted(&batch)?.0, batch))).collect::<Result<Vec<_>>>()?;
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(named.into_iter().map(|(_, batch)| batch).collect())
 }
 
 fn is_single(names: &StringArray) -> bool {

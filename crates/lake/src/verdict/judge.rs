@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::logical_expr::Expr;
@@ -35,6 +36,8 @@ pub struct Judge {
 
 /// Rows of one batch as they are being judged.
 struct Bench {
+    /// Rows that have a workspace; the others are passed over and not counted. `None` for all.
+    present: Option<NullBuffer>,
     /// Rows that are still in.
     live: Vec<bool>,
     deletes: Vec<bool>,
@@ -44,7 +47,14 @@ struct Bench {
 
 impl Bench {
     fn quarantine(&mut self, row: usize, reason: &str) {
+        if !self.is_present(row) {
+            return;
+        }
         self.reasons.entry(row).or_default().push(reason.to_string());
+    }
+
+    fn is_present(&self, row: usize) -> bool {
+        self.present.as_ref().is_none_or(|p| p.is_valid(row))
     }
 
     fn is_sound(&self, row: usize) -> bool {
@@ -110,13 +120,15 @@ impl Judge {
         &self.tally
     }
 
-    /// Judges a batch of the input's schema.
+    /// Judges a batch of the input's schema. Rows without a workspace are passed over.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`] when the batch does not have the input's columns.
     pub fn judge(&mut self, batch: &RecordBatch) -> Result<Judged> {
         let rows = batch.num_rows();
-        let mut bench = Bench { live: vec![true; rows], deletes: vec![false; rows], reasons: BTreeMap::new() };
+        let present = batch.column_by_name(WORKSPACE_COLUMN).and_then(|c| c.nulls().filter(|n| n.null_count() > 0).cloned());
+        let live = (0..rows).map(|row| present.as_ref().is_none_or(|p| p.is_valid(row))).collect();
+        let mut bench = Bench { present, live, deletes: vec![false; rows], reasons: BTreeMap::new() };
         self.rescue(batch, &mut bench);
         self.filter(batch, &mut bench)?;
         if let Some(condition) = &self.delete_when {
@@ -151,7 +163,7 @@ impl Judge {
         let (holds, failed) = condition.holds(batch)?;
         failed.into_iter().for_each(|row| bench.quarantine(row, "`where` cannot be computed"));
         for (row, holds) in holds.into_iter().enumerate() {
-            bench.live[row] = holds || bench.reasons.contains_key(&row);
+            bench.live[row] = bench.is_present(row) && (holds || bench.reasons.contains_key(&row));
         }
         Ok(())
     }
@@ -243,8 +255,9 @@ impl Judge {
     }
 
     fn count(&mut self, bench: &Bench) {
-        self.tally.read += bench.live.len() as u64;
-        self.tally.dropped += bench.live.iter().filter(|l| !**l).count() as u64;
+        let absent = bench.present.as_ref().map_or(0, NullBuffer::null_count) as u64;
+        self.tally.read += bench.live.len() as u64 - absent;
+        self.tally.dropped += bench.live.iter().filter(|l| !**l).count() as u64 - absent;
         self.tally.quarantined += bench.reasons.len() as u64;
         for reason in bench.reasons.values().flatten() {
             *self.tally.reasons.entry(reason.clone()).or_default() += 1;
