@@ -1,214 +1,291 @@
 #!/usr/bin/env python3
-"""bench.py --size S|M --peer polars[,duckdb,...] --runs N [--cmd 'prefix command' --name my] [--phases load,incr,query,noop]
+"""Runs contenders through the workload of WORKLOAD.md, verifies their tables and notes what each phase cost.
 
-Runs the workload of WORKLOAD.md; peers are interleaved (run 1 of every peer, then run 2, ...). Each phase is one
-process:   <prefix> --phase P --raw RAW --out OUT --steps STEPS.json      (contract in WORKLOAD.md)
-Every (peer, run) appends one record to results.json; outputs are verified against expected.json before it counts.
+    bench.py --size S --runs 3 --peer lake,duckdb,polars              # those of this project
+    bench.py --size S --runs 3 --cmd '/path/prog run' --name mine     # any program under the contract
+
+Contenders are interleaved: run 1 of each, then run 2 of each. A phase is one process:
+
+    <command> --phase P --raw RAW --out OUT --steps STEPS.json
+
+Every run of a contender is one record of the results; it counts when all of its tables and answers are right.
 """
 
-import argparse, ctypes, json, os, shlex, shutil, subprocess, sys, tempfile, threading, time
+import argparse
+import ctypes
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+
 import psutil
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PY = f"{HERE}/venv/bin/python"
-PEERS = {p: f"{PY} {HERE}/peers/{p}_peer.py" for p in ("polars", "duckdb", "spark")}
-PEERS["dlt"] = f"{PY} {HERE}/peers/dlt_peer.py"
-SCOPE = {"dlt": "silver"}  # peers that implement only the ingest+merge part
+from place import BENCH, CHECKOUT, DATA, LOGS, OUT, PYTHON, RESULTS, TARGET
+
+PHASES = "load,incr,query,noop"
+SAMPLES_PER_SECOND = 20
+PR_SET_CHILD_SUBREAPER = 36
 
 
-def tree_rss(p, seen):
-    tot = 0
+@dataclass
+class Contender:
+    """A program under the contract."""
+
+    name: str
+    command: list
+    scope: str = "all"
+    """`silver`: it makes no gold, and answers no queries."""
+    unchanged_input: bool = False
+    """Whether its no-op is a run over files that were all read, which is more work than the empty folders that the others get."""
+
+
+def known_contenders():
+    peers = {name: Contender(name, [PYTHON, f"{BENCH}/peers/{name}_peer.py"]) for name in ("duckdb", "polars", "spark", "dlt")}
+    peers["dlt"].scope = "silver"
+    lake = Contender("lake", [f"{TARGET}/release/lake-bench"], unchanged_input=True)
+    return {"lake": lake, **peers}
+
+
+@dataclass
+class DataSet:
+    """A folder as `gen.py` writes it."""
+
+    name: str
+    folder: str
+
+    @property
+    def raw(self):
+        return f"{self.folder}/raw"
+
+    def expected(self):
+        with open(f"{self.folder}/expected/expected.json") as file:
+            return json.load(file)
+
+    def warm(self):
+        """Reads all input once, so that every contender finds it in the page cache."""
+        for folder, _, files in os.walk(self.raw, followlinks=True):
+            for name in files:
+                with open(os.path.join(folder, name), "rb") as file:
+                    while file.read(1 << 22):
+                        pass
+
+
+def resident(process):
+    """Bytes of memory of a process and all below it."""
+    total = 0
     try:
-        for q in [p] + p.children(recursive=True):
+        for one in [process, *process.children(recursive=True)]:
             try:
-                tot += q.memory_info().rss
+                total += one.memory_info().rss
             except psutil.Error:
                 pass
     except psutil.Error:
         pass
-    return tot
+    return total
 
 
-def run_phase(cmd, log, timeout):
-    """-> dict(wall, cpu_user, cpu_sys, peak_rss_mb (sum over the process tree, sampled 20 Hz), max_rss_mb (kernel, largest process), rc)"""
-    before = os.getloadavg()[0]
-    psi0 = open("/proc/pressure/cpu").readline() if os.path.exists("/proc/pressure/cpu") else ""
-    t0 = time.perf_counter()
-    with open(log, "w") as f:
-        p = subprocess.Popen(cmd, stdout=f, stderr=subprocess.STDOUT, cwd=HERE, start_new_session=True)
-    ps, peak, stop = psutil.Process(p.pid), [0], threading.Event()
+def adopt_orphans():
+    """Lets this process wait for grandchildren whose parents ended, such as the JVM of pyspark: their CPU time counts."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def measured(command, log, timeout):
+    """Runs a command to its end. Its wall time, the CPU time of all processes it started, the memory of all of them at once
+    (sampled) and of the largest (as the kernel says), its exit code, and how busy the machine was."""
+    load_before = os.getloadavg()[0]
+    clock = time.perf_counter()
+    with open(log, "w") as output:
+        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=CHECKOUT, start_new_session=True)
+    process, peak, ended = psutil.Process(child.pid), [0], threading.Event()
 
     def sample():
-        while not stop.is_set():
-            peak[0] = max(peak[0], tree_rss(ps, None))
-            stop.wait(0.05)
+        while not ended.is_set():
+            peak[0] = max(peak[0], resident(process))
+            ended.wait(1 / SAMPLES_PER_SECOND)
 
-    th = threading.Thread(target=sample, daemon=True)
-    th.start()
-    killer = threading.Timer(timeout, lambda: os.killpg(p.pid, 9))
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    killer = threading.Timer(timeout, lambda: os.killpg(child.pid, 9))
     killer.start()
-    u = s = 0.0
-    mx = 0
-    rc = None
-    wall = None
-    while True:  # we are a child subreaper: orphans (the JVM of pyspark) are accounted as well
+    user = system = 0.0
+    largest, code, wall = 0, None, None
+    while True:
         try:
-            pid, st, ru = os.wait4(-1, 0)
+            pid, status, usage = os.wait4(-1, 0)
         except ChildProcessError:
             break
-        u += ru.ru_utime
-        s += ru.ru_stime
-        mx = max(mx, ru.ru_maxrss)
-        if pid == p.pid:
-            wall, rc = time.perf_counter() - t0, os.waitstatus_to_exitcode(st)
-            stop.set()
+        user, system, largest = user + usage.ru_utime, system + usage.ru_stime, max(largest, usage.ru_maxrss)
+        if pid == child.pid:
+            wall, code = time.perf_counter() - clock, os.waitstatus_to_exitcode(status)
+            ended.set()
     killer.cancel()
-    th.join()
-    p.returncode = rc
+    sampler.join()
+    child.returncode = code
     return {
         "wall": round(wall, 3),
-        "cpu_user": round(u, 3),
-        "cpu_sys": round(s, 3),
-        "cpu": round(u + s, 3),
+        "cpu_user": round(user, 3),
+        "cpu_sys": round(system, 3),
+        "cpu": round(user + system, 3),
         "peak_rss_mb": round(peak[0] / 2**20),
-        "max_rss_mb": round(mx / 1024),
-        "rc": rc,
-        "load_before": round(before, 1),
+        "max_rss_mb": round(largest / 1024),
+        "rc": code,
+        "load_before": round(load_before, 1),
         "load_after": round(os.getloadavg()[0], 1),
     }
 
 
 def sizes(out):
+    """Files and bytes of each table as it is now, and bytes of all that is on disk."""
     from deltalake import DeltaTable
 
-    r = {}
+    found = {}
     for layer in ("bronze", "silver", "gold"):
-        for t in sorted(os.listdir(f"{out}/{layer}")) if os.path.isdir(f"{out}/{layer}") else []:
-            p = f"{out}/{layer}/{t}"
-            if os.path.isdir(f"{p}/_delta_log"):
-                fs = DeltaTable(p).file_uris()
-                r[f"{layer}/{t}"] = {"files": len(fs), "live_bytes": sum(os.path.getsize(f) for f in fs)}
-    r["live_bytes"] = sum(v["live_bytes"] for v in r.values())
-    r["disk_bytes"] = sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(out) for f in fs)
-    return r
+        tables = sorted(os.listdir(f"{out}/{layer}")) if os.path.isdir(f"{out}/{layer}") else []
+        for table in tables:
+            path = f"{out}/{layer}/{table}"
+            if os.path.isdir(f"{path}/_delta_log"):
+                files = DeltaTable(path).file_uris()
+                found[f"{layer}/{table}"] = {"files": len(files), "live_bytes": sum(os.path.getsize(f) for f in files)}
+    found["live_bytes"] = sum(table["live_bytes"] for table in found.values())
+    found["disk_bytes"] = sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(out) for f in files)
+    return found
+
+
+class Run:
+    """One run of a contender over a data set, phase by phase; `record` is what came of it."""
+
+    def __init__(self, contender, data, number, out, timeout, **more):
+        self.contender, self.data, self.out, self.timeout = contender, data, out, timeout
+        at = time.strftime("%F %T")
+        command = shlex.join(contender.command)
+        self.record = {"size": data.name, "peer": contender.name, "run": number, "at": at, "cmd": command}
+        self.record |= {**more, "phases": {}, "ok": True, "errors": []}
+
+    def wrong(self, text):
+        self.record["ok"] = False
+        self.record["errors"].append(text)
+
+    def phase(self, phase, raw):
+        """Runs a phase and checks what it must come to; whether the next one can follow."""
+        steps_file = f"{self.out}/.steps_{phase}.json"
+        os.makedirs(LOGS, exist_ok=True)
+        log = f"{LOGS}/{self.data.name}_{self.contender.name}_{phase}.log"
+        arguments = ["--phase", phase, "--raw", raw, "--out", self.out, "--steps", steps_file]
+        result = measured(self.contender.command + arguments, log, self.timeout)
+        written = {"steps": {}, "answers": {}}
+        if os.path.exists(steps_file):
+            with open(steps_file) as file:
+                written = json.load(file)
+        result["steps"] = written["steps"]
+        self.record["phases"][phase] = result
+        if result["rc"] != 0:
+            self.wrong(f"{phase}: exit code {result['rc']}, see {log}")
+            return False
+        if phase in ("load", "incr"):
+            self.verify(phase)
+            result["out"] = sizes(self.out)
+        if phase == "query":
+            self.check_answers(written["answers"])
+        return True
+
+    def verify(self, phase):
+        state = "load" if phase == "load" else "final"
+        arguments = ["--data", self.data.folder, "--out", self.out, "--state", state, "--scope", self.contender.scope]
+        done = subprocess.run([sys.executable, f"{BENCH}/verify.py", *arguments], stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            self.wrong(f"{phase}: {done.stdout.strip() or 'the verifier failed'}")
+
+    def check_answers(self, answers):
+        expected = self.data.expected()
+        points = [[q["lines"], q["revenue"]] for q in expected["point_queries"]]
+        scan = [[q["ship_mode"], str(q["lines"]), str(q["quantity"]), q["revenue"]] for q in expected["scan_agg"]]
+        if answers.get("point") != points:
+            self.wrong("point query answers differ")
+        if answers.get("scan") != scan:
+            self.wrong("scan answers differ")
+
+    def summary(self):
+        phases = (
+            f"{phase}: wall {r['wall']} cpu {r['cpu']} rss {r['peak_rss_mb']}MB load {r['load_before']} {r['steps']}"
+            for phase, r in self.record["phases"].items()
+        )
+        said = "OK " if self.record["ok"] else "FAIL"
+        return f"{self.record['size']} {self.record['peer']:8s} run {self.record['run']} {said} {'  '.join(phases)}"
+
+
+def keep(record, results):
+    """Adds a record to the results."""
+    records = []
+    if os.path.exists(results):
+        with open(results) as file:
+            records = json.load(file)
+    os.makedirs(os.path.dirname(os.path.abspath(results)), exist_ok=True)
+    with open(results + ".tmp", "w") as file:
+        json.dump([*records, record], file, indent=1)
+    os.replace(results + ".tmp", results)
+
+
+def fresh(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    return folder
+
+
+def run_workload(contenders, data, runs, results, phases=PHASES, out=OUT, timeout=3600, keep_out=False):
+    """All phases of all contenders, `runs` times; whether every run was right."""
+    data.warm()
+    right = True
+    with tempfile.TemporaryDirectory(prefix="lake_bench_empty_") as empty:
+        for folder in ("base", "change"):
+            os.makedirs(f"{empty}/{folder}")
+        for number in range(1, runs + 1):
+            for contender in contenders:
+                run = Run(contender, data, number, fresh(f"{out}/{data.name}_{contender.name}"), timeout)
+                for phase in phases.split(","):
+                    if phase == "query" and contender.scope != "all":
+                        continue
+                    without_input = phase == "noop" and not contender.unchanged_input
+                    if not run.phase(phase, empty if without_input else data.raw):
+                        break
+                keep(run.record, results)
+                print(run.summary(), *run.record["errors"], flush=True)
+                right &= run.record["ok"]
+                if not keep_out:
+                    shutil.rmtree(run.out, ignore_errors=True)
+    return right
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--size", choices=["S", "M"], required=True)
-    ap.add_argument("--peer", default="")
-    ap.add_argument("--runs", type=int, default=3)
-    ap.add_argument("--cmd", help="prefix command of a new contender")
-    ap.add_argument("--name", default="contender")
-    ap.add_argument("--scope", choices=["all", "silver"], help="what --cmd implements")
-    ap.add_argument("--phases", default="load,incr,query,noop")
-    ap.add_argument("--out", default=f"{HERE}/out")
-    ap.add_argument("--data", default=f"{HERE}/data")
-    ap.add_argument("--results", default=f"{HERE}/results.json")
-    ap.add_argument("--timeout", type=float, default=3600)
-    ap.add_argument("--keep", action="store_true")
-    a = ap.parse_args()
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-    todo = [p for p in a.peer.split(",") if p]
-    cmds = {p: PEERS[p] for p in todo}
-    if a.cmd:
-        cmds[a.name] = a.cmd
-        todo.append(a.name)
-        SCOPE[a.name] = a.scope or "all"
-    data = f"{a.data}/{a.size}"
-    raw = f"{data}/raw"
-    exp = json.load(open(f"{data}/expected/expected.json"))
-    for d, _, fs in os.walk(raw):  # warm page cache for everyone alike
-        for f in fs:
-            with open(os.path.join(d, f), "rb") as h:
-                while h.read(1 << 22):
-                    pass
-    empty = tempfile.mkdtemp(prefix="peers_empty_")
-    os.makedirs(f"{empty}/base")
-    os.makedirs(f"{empty}/change")
-    for n in range(a.runs):
-        for name in todo:
-            scope = SCOPE.get(name, "all")
-            out = f"{a.out}/{a.size}_{name}"
-            shutil.rmtree(out, ignore_errors=True)
-            os.makedirs(out)
-            rec = {
-                "size": a.size,
-                "peer": name,
-                "run": n + 1,
-                "at": time.strftime("%F %T"),
-                "cmd": cmds[name],
-                "phases": {},
-                "ok": True,
-                "errors": [],
-            }
-            for ph in a.phases.split(","):
-                if ph == "query" and scope != "all":
-                    continue
-                steps = f"{out}/.steps_{ph}.json"
-                os.makedirs(f"{HERE}/logs", exist_ok=True)
-                log = f"{HERE}/logs/{a.size}_{name}_{ph}.log"
-                r = run_phase(
-                    shlex.split(cmds[name])
-                    + ["--phase", ph, "--raw", empty if ph == "noop" else raw, "--out", out, "--steps", steps],
-                    log,
-                    a.timeout,
-                )
-                st = json.load(open(steps)) if os.path.exists(steps) else {"steps": {}, "answers": {}}
-                r["steps"] = st["steps"]
-                rec["phases"][ph] = r
-                if r["rc"] != 0:
-                    rec["ok"] = False
-                    rec["errors"].append(f"{ph}: rc={r['rc']} see {log}")
-                    break
-                if ph in ("load", "incr"):
-                    v = subprocess.Popen(
-                        [
-                            PY,
-                            f"{HERE}/verify.py",
-                            "--data",
-                            data,
-                            "--out",
-                            out,
-                            "--state",
-                            "load" if ph == "load" else "final",
-                            "--scope",
-                            scope,
-                        ],
-                        stdout=subprocess.PIPE,
-                        text=True,
-                    )
-                    o, _ = v.communicate()
-                    if v.returncode != 0:
-                        rec["ok"] = False
-                        rec["errors"].append(f"{ph}: {o.strip() or 'verify crashed'}")
-                    r["out"] = sizes(out)
-                if ph == "query":
-                    want = [[q["lines"], q["revenue"]] for q in exp["point_queries"]]
-                    if st["answers"].get("point") != want:
-                        rec["ok"] = False
-                        rec["errors"].append("point query answers differ")
-                    want = [[q["ship_mode"], str(q["lines"]), str(q["quantity"]), q["revenue"]] for q in exp["scan_agg"]]
-                    if st["answers"].get("scan") != want:
-                        rec["ok"] = False
-                        rec["errors"].append("scan answers differ")
-            res = json.load(open(a.results)) if os.path.exists(a.results) else []
-            res.append(rec)
-            with open(a.results + ".tmp", "w") as f:
-                json.dump(res, f, indent=1)
-            os.replace(a.results + ".tmp", a.results)
-            print(
-                f"{a.size} {name:8s} run {n + 1} {'OK ' if rec['ok'] else 'FAIL'} "
-                + "  ".join(
-                    f"{k}: wall {v['wall']} cpu {v['cpu']} rss {v['peak_rss_mb']}MB load {v['load_before']} {v['steps']}"
-                    for k, v in rec["phases"].items()
-                ),
-                *rec["errors"],
-                flush=True,
-            )
-            if not a.keep:
-                shutil.rmtree(out, ignore_errors=True)
-    shutil.rmtree(empty)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", required=True, help="a folder of --data, such as S or M")
+    parser.add_argument("--peer", default="", help=f"any of {', '.join(known_contenders())}")
+    parser.add_argument("--cmd", help="the command of one more contender")
+    parser.add_argument("--name", default="contender", help="what to call it")
+    parser.add_argument("--scope", choices=["all", "silver"], default="all", help="what it makes")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--phases", default=PHASES)
+    parser.add_argument("--data", default=DATA)
+    parser.add_argument("--out", default=OUT)
+    parser.add_argument("--results", default=f"{RESULTS}/results.json")
+    parser.add_argument("--timeout", type=float, default=3600)
+    parser.add_argument("--keep", action="store_true", help="keep the tables of the last run of each")
+    arguments = parser.parse_args()
+    adopt_orphans()
+    known = known_contenders()
+    contenders = [known[name] for name in arguments.peer.split(",") if name]
+    if arguments.cmd:
+        contenders.append(Contender(arguments.name, shlex.split(arguments.cmd), arguments.scope))
+    data = DataSet(arguments.size, f"{arguments.data}/{arguments.size}")
+    right = run_workload(
+        contenders, data, arguments.runs, arguments.results, arguments.phases, arguments.out, arguments.timeout, arguments.keep
+    )
+    sys.exit(not right)
 
 
 if __name__ == "__main__":

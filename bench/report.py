@@ -1,81 +1,148 @@
 #!/usr/bin/env python3
-"""report.py [results.json] -> markdown tables (min / median over the verified runs)"""
+"""Prints results as Markdown tables: the least and the median of the verified runs.
 
-import json, os, sys
+report.py RESULTS.json [LOWER.json]
+"""
+
+import json
+import sys
 from collections import defaultdict
+from statistics import median
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-R = [r for r in json.load(open(sys.argv[1] if len(sys.argv) > 1 else f"{HERE}/results.json"))]
-ORDER = ["duckdb", "polars", "dlt", "spark"]
+ORDER = ["lake", "duckdb", "polars", "dlt", "spark"]
 
 
-def mm(v, d=1):
-    v = sorted(x for x in v if x is not None)
-    if not v:
+def least_and_median(values, digits=1):
+    values = sorted(v for v in values if v is not None)
+    if not values:
         return "-"
-    f = lambda x: f"{x:.{d}f}"
-    return (
-        f(v[0]) if len(v) == 1 else f"{f(v[0])} / {f(v[len(v) // 2] if len(v) % 2 else (v[len(v) // 2 - 1] + v[len(v) // 2]) / 2)}"
-    )
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{values[0]:.{digits}f} / {median(values):.{digits}f}"
 
 
-for size in ("S", "M"):
-    rs = defaultdict(list)
-    for r in R:
-        if r["size"] == size:
-            rs[r["peer"]].append(r)
-    if not rs:
-        continue
-    peers = [p for p in ORDER if p in rs] + [p for p in rs if p not in ORDER]
-    print(f"\n### Size {size}  (min / median; wall s unless said)\n")
-    print("| | " + " | ".join(f"{p} (n={sum(r['ok'] for r in rs[p])} ok of {len(rs[p])})" for p in peers) + " |")
-    print("|---|" + "---|" * len(peers))
-    good = {p: [r for r in rs[p] if r["ok"]] for p in peers}
-    g = lambda r, ph, k, s=None: r["phases"].get(ph, {}).get("steps", {}).get(k) if s else r["phases"].get(ph, {}).get(k)
+def in_order(names):
+    return [n for n in ORDER if n in names] + [n for n in names if n not in ORDER]
 
-    def row(label, fn, d=1):
-        print(f"| {label} | " + " | ".join(mm([fn(r) for r in good[p]], d) for p in peers) + " |")
 
-    d = 2 if size == "S" else 1
-    for ph, nm in (("load", "initial load"), ("incr", "change batch")):
-        row(f"**{nm}: wall**", lambda r: g(r, ph, "wall"), d)
-        row(f"**{nm}: CPU s**", lambda r: g(r, ph, "cpu"), d)
-        for st in ("ingest", "silver", "gold"):
-            row(f"{nm}: {st} wall", lambda r: g(r, ph, st, 1), d)
-            row(f"{nm}: {st} CPU s", lambda r: g(r, ph, "cpu_" + st, 1), d)
-        row(f"{nm}: peak RSS MB (tree)", lambda r: g(r, ph, "peak_rss_mb"), 0)
-    for k in ("point_first", "point_median", "scan_first", "scan_best"):
-        row(f"query: {k} ms", lambda r: (lambda x: None if x is None else x * 1000)(g(r, "query", k, 1)), 1)
-    row("query process: wall", lambda r: g(r, "query", "wall"), 2)
-    row("query process: CPU s", lambda r: g(r, "query", "cpu"), 2)
-    row("**noop (cold start): wall**", lambda r: g(r, "noop", "wall"), 2)
-    row("noop: CPU s", lambda r: g(r, "noop", "cpu"), 2)
-    row("noop: peak RSS MB", lambda r: g(r, "noop", "peak_rss_mb"), 0)
-    tot = lambda r, k: sum(v[k] for v in r["phases"].values())
-    row("**total of all phases: wall**", lambda r: tot(r, "wall"), d)
-    row("**total: CPU s**", lambda r: tot(r, "cpu"), d)
-    B = lambda r, ph, t: (r["phases"].get(ph, {}).get("out", {}).get(t) or {}).get("live_bytes")
-    MBs = lambda x: None if x is None else x / 1e6
-    for t in ("bronze/order_events", "silver/order_lines", "gold/daily_revenue"):
-        row(f"final live MB: {t}", lambda r: MBs(B(r, "incr", t)), 1)
-    row(
-        "final files: silver/order_lines",
-        lambda r: (r["phases"].get("incr", {}).get("out", {}).get("silver/order_lines") or {}).get("files"),
-        0,
-    )
-    row("disk MB incl. history", lambda r: MBs(r["phases"].get("incr", {}).get("out", {}).get("disk_bytes")), 1)
-    row("load average at start", lambda r: r["phases"]["load"]["load_before"], 1)
-    for p in peers:
-        for r in rs[p]:
-            if not r["ok"]:
-                print(f"\nFAILED {p} run {r['run']}: {r['errors']}")
-lw = f"{HERE}/lower_M.json"
-if os.path.exists(lw):
-    print(
-        "\n### Lower bounds, size M (wall min / median, CPU min, s)\n\n| item | MB | wall min | wall med | CPU |\n|---|---|---|---|---|"
-    )
-    for k, v in json.load(open(lw)).items():
-        if isinstance(v, dict):
-            print(f"| {k} | {v.get('MB', '')} | {v['wall_min']} | {v['wall_med']} | {v['cpu_min']} |")
-        else:
-            print(f"| {k} | {v / 1e6:.1f} | | | |")
+def of_phase(record, phase, key):
+    return record["phases"].get(phase, {}).get(key)
+
+
+def of_step(record, phase, step):
+    return record["phases"].get(phase, {}).get("steps", {}).get(step)
+
+
+def of_table(record, table, key):
+    return (record["phases"].get("incr", {}).get("out", {}).get(table) or {}).get(key)
+
+
+def times(value, factor):
+    return None if value is None else value * factor
+
+
+class Table:
+    """A Markdown table with a column for each contender."""
+
+    def __init__(self, title, records):
+        self.columns = in_order(list(dict.fromkeys(r["peer"] for r in records)))
+        self.all = {name: [r for r in records if r["peer"] == name] for name in self.columns}
+        self.right = {name: [r for r in rows if r["ok"]] for name, rows in self.all.items()}
+        print(f"\n### {title}  (least / median; seconds of wall time unless said)\n")
+        heads = [f"{name} ({len(self.right[name])} of {len(self.all[name])} right)" for name in self.columns]
+        print("| | " + " | ".join(heads) + " |")
+        print("|---|" + "---|" * len(heads))
+
+    def row(self, label, value, digits=1):
+        cells = [[value(record) for record in self.right[name]] for name in self.columns]
+        if any(v is not None for cell in cells for v in cell):
+            print(f"| {label} | " + " | ".join(least_and_median(cell, digits) for cell in cells) + " |")
+
+    def failures(self):
+        for name in self.columns:
+            for record in self.all[name]:
+                if not record["ok"]:
+                    print(f"\nFAILED: {name}, run {record['run']}: {record['errors']}")
+
+
+def workload(size, records):
+    table = Table(f"Workload, {size}", records)
+    digits = 1 if size == "M" else 2
+    for phase, name in (("load", "initial load"), ("incr", "change batch")):
+        table.row(f"**{name}**", lambda r: of_phase(r, phase, "wall"), digits)
+        table.row(f"**{name}: CPU s**", lambda r: of_phase(r, phase, "cpu"), digits)
+        for step in ("start", "ingest", "silver", "gold"):
+            table.row(f"{name}: {step}", lambda r: of_step(r, phase, step), digits)
+            table.row(f"{name}: {step} CPU s", lambda r: of_step(r, phase, f"cpu_{step}"), digits)
+        table.row(f"{name}: peak memory of all processes, MB", lambda r: of_phase(r, phase, "peak_rss_mb"), 0)
+    for step in ("point_first", "point_median", "scan_first", "scan_best"):
+        table.row(f"query: {step} ms", lambda r: times(of_step(r, "query", step), 1000), 1)
+    table.row("queries, the whole process", lambda r: of_phase(r, "query", "wall"), 2)
+    table.row("queries: CPU s", lambda r: of_phase(r, "query", "cpu"), 2)
+    table.row("**no-op, from a cold start**", lambda r: of_phase(r, "noop", "wall"), 2)
+    table.row("no-op: CPU s", lambda r: of_phase(r, "noop", "cpu"), 2)
+    table.row("no-op: peak memory, MB", lambda r: of_phase(r, "noop", "peak_rss_mb"), 0)
+    table.row("**all phases**", lambda r: sum(p["wall"] for p in r["phases"].values()), digits)
+    table.row("**all phases: CPU s**", lambda r: sum(p["cpu"] for p in r["phases"].values()), digits)
+    for name in ("bronze/order_events", "silver/order_lines", "gold/daily_revenue"):
+        table.row(f"{name} at the end, MB", lambda r: times(of_table(r, name, "live_bytes"), 1e-6), 1)
+    table.row("silver/order_lines at the end, files", lambda r: of_table(r, "silver/order_lines", "files"), 0)
+    on_disk = lambda r: times(r["phases"].get("incr", {}).get("out", {}).get("disk_bytes"), 1e-6)
+    table.row("on disk with history, MB", on_disk, 1)
+    table.row("load average at the start", lambda r: of_phase(r, "load", "load_before"), 1)
+    table.failures()
+
+
+def changes(size, records):
+    table = Table(f"Changes onto a loaded table, {size}", records)
+    digits = 1 if size == "M" else 2
+    for percent, shape in dict.fromkeys((r["percent"], r["shape"]) for r in records):
+        own = lambda r: (r["percent"], r["shape"]) == (percent, shape)
+        label = f"{percent} % of the keys, {shape}"
+        table.row(f"**{label}**", lambda r: of_phase(r, "incr", "wall") if own(r) else None, digits)
+        table.row(f"{label}: CPU s", lambda r: of_phase(r, "incr", "cpu") if own(r) else None, digits)
+        for step in ("ingest", "silver", "gold"):
+            table.row(f"{label}: {step}", lambda r: of_step(r, "incr", step) if own(r) else None, digits)
+    table.failures()
+
+
+def bounds(lower, records):
+    size = lower["size"]
+    print(f"\n### Lower bounds on this machine, {size}  (seconds)\n")
+    print("| item | MB | wall, least | wall, median | CPU |")
+    print("|---|---|---|---|---|")
+    for name, item in lower["items"].items():
+        print(f"| {name} | {item.get('MB', '')} | {item['wall_min']} | {item['wall_med']} | {item['cpu_min']} |")
+    total, threads = sum(lower["bound"].values()), lower["threads"]
+    parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in lower["bound"].items())
+    print(f"\nThe bound of the load: {parts}; together {total:.2f} s of CPU, {total / threads:.2f} s on {threads} cores.\n")
+    loads = [r for r in records if r["size"] == size and r["ok"] and "load" in r["phases"]]
+    for name in in_order(list(dict.fromkeys(r["peer"] for r in loads))):
+        own = [r["phases"]["load"] for r in loads if r["peer"] == name]
+        cpu, wall = min(p["cpu"] for p in own), min(p["wall"] for p in own)
+        ratios = f"{cpu / total:.2f} in CPU, {wall * threads / total:.2f} in wall time"
+        print(f"* {name}: load / bound = {ratios} ({cpu:.2f} s of CPU, {wall:.2f} s)")
+
+
+def report(records, lower=None):
+    kinds = defaultdict(list)
+    for record in records:
+        kinds[("changes" if "shape" in record else "workload", record["size"])].append(record)
+    for (kind, size), rows in kinds.items():
+        (changes if kind == "changes" else workload)(size, rows)
+    if lower:
+        bounds(lower, records)
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        records = json.load(file)
+    lower = None
+    if len(sys.argv) > 2:
+        with open(sys.argv[2]) as file:
+            lower = json.load(file)
+    report(records, lower)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,8 @@ import glob, os, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from common import RAW_COLS, BIZ_COLS, KEY, main
 
-HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from place import JARS
 
 
 class Peer:
@@ -15,7 +16,7 @@ class Peer:
 
         global F, Window
         mem = os.environ.get("SPARK_PEER_MEM", "6g")
-        jars = ",".join(sorted(glob.glob(f"{HERE}/jars/delta/*.jar")))
+        jars = ",".join(sorted(glob.glob(f"{JARS}/delta/*.jar")))
         conf = {
             "spark.jars": jars,
             "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
