@@ -73,7 +73,7 @@ class Generator:
         for folder in ("raw/base", "raw/change", "expected"):
             os.makedirs(f"{self.folder}/{folder}")
         self.con = duckdb.connect()
-        self.con.execute("set threads=2; set timezone='UTC'; set memory_limit='10GB'")
+        self.con.execute("set threads=2; set timezone='UTC'; set memory_limit='10GB'; set enable_progress_bar=false")
         self.con.execute(f"set temp_directory='{self.folder}/tmp'")
 
     def say(self, text):

@@ -43,7 +43,7 @@ class Bounds:
     def __init__(self):
         self.items = {}
         self.con = duckdb.connect()
-        self.con.execute(f"set threads={THREADS}; set timezone='UTC'; set preserve_insertion_order=false")
+        self.con.execute(f"set threads={THREADS}; set timezone='UTC'; set preserve_insertion_order=false; set enable_progress_bar=false")
 
     def item(self, name, work, size=None):
         """Measures a part; its least CPU seconds."""

@@ -53,7 +53,7 @@ REASON = """case
 
 def connect(folder):
     con = duckdb.connect()
-    con.execute(f"set threads=2; set timezone='UTC'; set memory_limit='10GB'; set temp_directory='{folder}/tmp'")
+    con.execute(f"set threads=2; set timezone='UTC'; set memory_limit='10GB'; set enable_progress_bar=false; set temp_directory='{folder}/tmp'")
     return con
 
 
