@@ -264,12 +264,14 @@ impl Preparation<'_> {
             Ok(files) => files,
             Err(error) => return Ok(self.refused("no-source", span("path"), &error)),
         };
-        let Some(format) = format.or_else(|| Format::from_file_name(files.first().map_or(path, |f| f.path.as_str()))) else {
-            let message = "the names of the files do not tell their format";
-            self.error("unknown-format", span("path"), message, Some("add `format: csv`, `ndjson`, `json` or `parquet`".into()));
+        if format.is_none()
+            && let Some((code, message, help)) = untold_format(&files)
+        {
+            self.error(code, span("path"), message, Some(help.into()));
             return Ok(None);
-        };
-        let mut options = ReadOptions::new(format);
+        }
+        let told = || Format::from_file_name(files.first().map_or(path, |f| f.path.as_str()));
+        let mut options = ReadOptions::new(format.or_else(told).unwrap_or(Format::Ndjson));
         options.compression = match text("compression") {
             Some("none") => Some(Compression::None),
             Some("gzip") => Some(Compression::Gzip),
@@ -295,7 +297,7 @@ impl Preparation<'_> {
         if let WorkspaceFrom::Column(column) = from {
             options.workspace_column = Some(column.clone());
         }
-        let declared = declared(table, &[], format != Format::Parquet);
+        let declared = declared(table, &[], options.format != Format::Parquet);
         let (name, description) = (table.name.value.clone(), table.description.clone());
         Ok(Some(BronzeSource::Files(Intake {
             table: name,
@@ -303,6 +305,7 @@ impl Preparation<'_> {
             files,
             store,
             options,
+            format_by_name: format.is_none(),
             declared,
             workspace: from.clone(),
         })))
@@ -324,7 +327,8 @@ impl Preparation<'_> {
                 match peek_all(intake, &merge_schemas(&known, &intake.declared), &new).await {
                     Ok((raw, _)) if raw.fields().is_empty() && !new.is_empty() => {
                         let span = path_span(table);
-                        let message = format!("no record of `{}` can be read as {}", new[0].path, intake.options.format.as_str());
+                        let format = intake.options_for(new[0], Arc::new(raw)).format;
+                        let message = format!("no record of `{}` can be read as {}", new[0].path, format.as_str());
                         let help = "say with `format:` what the files are: `csv`, `ndjson`, `json` or `parquet`";
                         self.error("unreadable-source", span, message, Some(help.into()));
                         return Ok(None);
@@ -410,6 +414,18 @@ fn unreadable_pipeline(path: &str, error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Config, format!("cannot read the pipeline `{path}`: {why}")).with_hint(hint)
 }
 
+/// Why the names of `files` do not tell how to read each: code, message and help.
+fn untold_format(files: &[SourceFile]) -> Option<(&'static str, String, &'static str)> {
+    if let Some(file) = files.iter().find(|f| Format::from_file_name(&f.path).is_none()) {
+        let message = format!("the name of `{}` does not tell its format", file.path);
+        return Some(("unknown-format", message, "add `format: csv`, `ndjson`, `json` or `parquet`"));
+    }
+    let is_parquet = |f: &&SourceFile| Format::from_file_name(&f.path) == Some(Format::Parquet);
+    let (parquet, text) = (files.iter().find(is_parquet)?, files.iter().find(|f| !is_parquet(f))?);
+    let message = format!("`{}` has types and `{}` is text, which one table cannot hold", parquet.path, text.path);
+    Some(("mixed-formats", message, "give the Parquet files a table of their own"))
+}
+
 async fn peek_all(intake: &Intake, known: &Schema, new: &[&SourceFile]) -> Result<(Schema, bool)> {
     let mut raw = known.clone();
     let mut complete = new.len() <= FILES_TO_PEEK;
@@ -418,8 +434,7 @@ async fn peek_all(intake: &Intake, known: &Schema, new: &[&SourceFile]) -> Resul
     let _stopped_at_the_end = stop.clone().drop_guard();
     for file in new.iter().take(FILES_TO_PEEK) {
         let input = intake.store.open(file, &stop).await?;
-        let mut options = intake.options.clone();
-        options.known = Arc::new(raw.clone());
+        let options = intake.options_for(file, Arc::new(raw.clone()));
         let name = file.path.clone();
         let (schema, whole) = tokio::task::spawn_blocking(move || peek(input, &options, &name))
             .await
