@@ -20,6 +20,7 @@ everywhere!(
     an_empty_selection_selects_nothing_and_says_so,
     a_broken_table_that_is_none_of_the_pipelines_does_not_stop_it,
     files_of_several_formats_come_into_one_table_each_by_its_name,
+    a_feed_that_was_emptied_is_nothing_to_do_but_one_that_never_was_is_a_mistake,
 );
 
 /// A project of one pipeline and its feed, in a folder of its own.
@@ -258,4 +259,23 @@ fn files_of_several_formats_come_into_one_table_each_by_its_name(place: Place) {
         assert!(refused.stderr().contains(why), "{}", refused.stderr());
         fs::remove_file(project.feed.join(file)).unwrap();
     }
+}
+
+fn a_feed_that_was_emptied_is_nothing_to_do_but_one_that_never_was_is_a_mistake(place: Place) {
+    let project = Project::new(place, LATEST);
+    read_the_folder(&project);
+    let pipeline = project.pipeline.to_string_lossy().into_owned();
+    let refused = project.bench.run(["run", &pipeline]);
+    assert_eq!(refused.code(), 2, "{}", refused.said());
+    assert!(refused.stderr().contains("error[no-source]: no file below"), "{}", refused.stderr());
+    project.deliver("1.ndjson", &[item(1, "one")]);
+    project.run();
+    fs::remove_file(project.feed.join("1.ndjson")).unwrap();
+    let report = project.run();
+    assert!(report["tables"].as_array().unwrap().iter().all(|t| t["status"] == "unchanged"), "{report}");
+    let said = project.bench.run(["run", &pipeline]).succeeded().said();
+    assert!(said.contains("warning[no-source]: no file below"), "{said}");
+    project.deliver("2.ndjson", &[item(2, "two")]);
+    project.run();
+    assert_eq!(project.query("SELECT count(*) AS n FROM silver.items"), json!([{"n": 2}]));
 }

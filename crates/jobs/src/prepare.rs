@@ -162,7 +162,8 @@ impl Preparation<'_> {
             Err(more) => {
                 // A source that cannot be used was reported where it stands; that its columns are unknown follows.
                 let reported = |code: &str| self.findings.iter().any(|f| f.code == code);
-                let (any, ontology) = (!self.findings.is_empty(), reported("unknown-ontology"));
+                let any = self.findings.iter().any(|f| f.severity == lake::diagnostic::Severity::Error);
+                let ontology = reported("unknown-ontology");
                 let follows = |f: &Diagnostic| (any && f.code == "no-schema") || (ontology && f.code == "unknown-entity");
                 self.findings.extend(more.into_iter().filter(|f| !follows(f)));
                 self.findings.sort_by_key(|f| f.span.start);
@@ -260,10 +261,7 @@ impl Preparation<'_> {
             Ok(store) => store.into(),
             Err(error) => return Ok(self.refused("no-source", span("path"), &error)),
         };
-        let files = match store.list(path, format).await {
-            Ok(files) => files,
-            Err(error) => return Ok(self.refused("no-source", span("path"), &error)),
-        };
+        let Some(files) = self.listed(table, store.as_ref(), path, format).await? else { return Ok(None) };
         if format.is_none()
             && let Some((code, message, help)) = untold_format(&files)
         {
@@ -309,6 +307,26 @@ impl Preparation<'_> {
             declared,
             workspace: from.clone(),
         })))
+    }
+
+    /// The files that `path` names. Feeds are emptied once they were read, which is worth a warning; where no file ever was, the path is wrong.
+    async fn listed(
+        &mut self,
+        table: &BronzeTable,
+        store: &dyn SourceStore,
+        path: &str,
+        format: Option<Format>,
+    ) -> Result<Option<Vec<SourceFile>>> {
+        let error = match store.list(path, format).await {
+            Ok(files) => return Ok(Some(files)),
+            Err(error) => error,
+        };
+        let was_filled = self.request.lake.snapshot(&table.name.value, At::Latest).await?.is_some();
+        if error.kind() != ErrorKind::NotFound || !was_filled {
+            return Ok(self.refused("no-source", path_span(table), &error));
+        }
+        self.warning("no-source", path_span(table), error.to_string(), error.hint().map(String::from));
+        Ok(Some(vec![]))
     }
 
     /// What is known of a Bronze table's columns before it is loaded: those it has, those declared, those its new files show.
@@ -394,6 +412,11 @@ impl Preparation<'_> {
     fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: Option<String>) {
         let source: &Arc<Source> = &self.pipeline.source;
         let diagnostic = Diagnostic::error(code, source, span, message);
+        self.findings.push(Diagnostic { help, ..diagnostic });
+    }
+
+    fn warning(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: Option<String>) {
+        let diagnostic = Diagnostic::warning(code, &self.pipeline.source, span, message);
         self.findings.push(Diagnostic { help, ..diagnostic });
     }
 }
