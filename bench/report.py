@@ -115,7 +115,8 @@ def bounds(lower, records):
         print(f"| {name} | {item.get('MB', '')} | {item['wall_min']} | {item['wall_med']} | {item['cpu_min']} |")
     total, threads = sum(lower["bound"].values()), lower["threads"]
     parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in lower["bound"].items())
-    print(f"\nThe bound of the load: {parts}; together {total:.2f} s of CPU, {total / threads:.2f} s on {threads} cores.\n")
+    print(f"\nThe bound of the load: {parts}; together {total:.2f} s of CPU, {total / threads:.2f} s on {threads} cores.")
+    print(f"It leaves out what else a load must do, such as to encode bronze: {lower['encode_bronze']:.2f} s of CPU.\n")
     loads = [r for r in records if r["size"] == size and r["ok"] and "load" in r["phases"]]
     for name in in_order(list(dict.fromkeys(r["peer"] for r in loads))):
         own = [r["phases"]["load"] for r in loads if r["peer"] == name]
