@@ -29,3 +29,7 @@ ci:
 # Write the quickstart's data anew; its generator is deterministic.
 data:
     python3 tests/python/generate_quickstart.py
+
+# `lake` beside other tools on one workload, verified; `bench/README.md` says what the arguments are.
+bench *arguments:
+    bench/run {{arguments}}

@@ -19,6 +19,8 @@ everywhere!(
     delivered_columns_with_names_of_the_platform_are_kept,
     an_empty_selection_selects_nothing_and_says_so,
     a_broken_table_that_is_none_of_the_pipelines_does_not_stop_it,
+    files_of_several_formats_come_into_one_table_each_by_its_name,
+    a_feed_that_was_emptied_is_nothing_to_do_but_one_that_never_was_is_a_mistake,
 );
 
 /// A project of one pipeline and its feed, in a folder of its own.
@@ -226,4 +228,54 @@ fn a_broken_table_that_is_none_of_the_pipelines_does_not_stop_it(place: Place) {
     project.bench.write("gold/x/_delta_log/00000000000000000000.json", b"{bad");
     project.run();
     assert!(project.bench.run(["status"]).succeeded().stdout().contains("silver.items"));
+}
+
+/// Lets the pipeline read all of the feed's folder, by the names of its files.
+fn read_the_folder(project: &Project) {
+    let text = fs::read_to_string(&project.pipeline).unwrap();
+    fs::write(&project.pipeline, text.replace("/*.ndjson", "").replace(", format: ndjson", "")).unwrap();
+}
+
+fn files_of_several_formats_come_into_one_table_each_by_its_name(place: Place) {
+    let project = Project::new(place, LATEST);
+    read_the_folder(&project);
+    fs::write(project.feed.join("1.csv"), "ws,id,text,op\nacme,1,\"one, in CSV\",U\nacme,2,,U\n").unwrap();
+    project.deliver("2.ndjson", &[item(2, "two"), item(3, "three")]);
+    fs::write(project.feed.join("3.json"), json!([item(3, "third")]).to_string()).unwrap();
+    fs::write(project.feed.join("4.tsv"), "ws\tid\ttext\top\nacme\t4\tfour\tU\n").unwrap();
+    let report = project.run();
+    assert_eq!(table(&report, "bronze.items")["files_read"], 4, "{report}");
+    let items = project.query("SELECT id, text FROM silver.items ORDER BY id");
+    let expected = [("1", "one, in CSV"), ("2", "two"), ("3", "third"), ("4", "four")];
+    assert_eq!(items, json!(expected.map(|(id, text)| json!({"id": id, "text": text}))));
+    for (file, content, why) in
+        [("5.parquet", "PAR1", "error[mixed-formats]: `"), ("5.txt", "x", "5.txt` does not tell its format")]
+    {
+        fs::write(project.feed.join(file), content).unwrap();
+        let text = fs::read_to_string(&project.pipeline).unwrap();
+        fs::write(&project.pipeline, text.replace("feed\" }", "feed/*\" }")).unwrap();
+        let refused = project.bench.run(["validate", &project.pipeline.to_string_lossy()]);
+        assert_eq!(refused.code(), 2, "{}", refused.stderr());
+        assert!(refused.stderr().contains(why), "{}", refused.stderr());
+        fs::remove_file(project.feed.join(file)).unwrap();
+    }
+}
+
+fn a_feed_that_was_emptied_is_nothing_to_do_but_one_that_never_was_is_a_mistake(place: Place) {
+    let project = Project::new(place, LATEST);
+    read_the_folder(&project);
+    let pipeline = project.pipeline.to_string_lossy().into_owned();
+    let refused = project.bench.run(["run", &pipeline]);
+    assert_eq!(refused.code(), 2, "{}", refused.said());
+    assert!(refused.stderr().contains("error[no-source]: no file below"), "{}", refused.stderr());
+    project.deliver("1.ndjson", &[item(1, "one")]);
+    project.run();
+    fs::remove_file(project.feed.join("1.ndjson")).unwrap();
+    let report = project.run();
+    assert!(report["tables"].as_array().unwrap().iter().all(|t| t["status"] == "unchanged"), "{report}");
+    let said = project.bench.run(["run", &pipeline]).succeeded().said();
+    assert!(said.contains("warning[no-source]: no file below"), "{said}");
+    project.deliver("2.ndjson", &[item(2, "two")]);
+    project.run();
+    assert_eq!(project.query("SELECT count(*) AS n FROM silver.items"), json!([{"n": 2}]));
 }

@@ -31,6 +31,20 @@ fn dependencies_point_from_cli_to_jobs_to_lake_to_catalog() {
     }
 }
 
+/// It runs the binary and embeds the library as a service does, so that what it measures is what users get.
+#[test]
+fn the_contender_of_the_benchmark_knows_the_library_and_nobody_knows_it() {
+    let metadata = metadata();
+    let of_ours = |name: &str| name == "lake" || name.starts_with("lake-");
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let dependencies = package["dependencies"].as_array().unwrap();
+        let on: Vec<&str> = dependencies.iter().map(|d| d["name"].as_str().unwrap()).filter(|n| of_ours(n)).collect();
+        assert!(!on.contains(&"lake-bench"), "`{name}` depends on the benchmark");
+        assert!(name != "lake-bench" || on == ["lake"], "the contender depends on {on:?}");
+    }
+}
+
 #[test]
 fn one_version_of_each_engine_crate_is_in_the_tree() {
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();

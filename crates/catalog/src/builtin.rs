@@ -25,7 +25,7 @@ pub fn methods() -> Vec<Method> {
 fn file_ingest() -> Method {
     let inputs = vec![
         required("path", InputType::Path, "A file, or a glob such as `data/posts/*.ndjson`; local, or a URL of object storage."),
-        optional("format", InputType::String, "How the files are written; by their names when not given.")
+        optional("format", InputType::String, "How all the files are written; when not given, the name of each tells.")
             .one_of(&["csv", "ndjson", "json", "parquet"]),
         optional("compression", InputType::String, "How the files are compressed; `auto` goes by their names.")
             .one_of(&["none", "gzip", "zstd", "auto"])

@@ -162,7 +162,8 @@ impl Preparation<'_> {
             Err(more) => {
                 // A source that cannot be used was reported where it stands; that its columns are unknown follows.
                 let reported = |code: &str| self.findings.iter().any(|f| f.code == code);
-                let (any, ontology) = (!self.findings.is_empty(), reported("unknown-ontology"));
+                let any = self.findings.iter().any(|f| f.severity == lake::diagnostic::Severity::Error);
+                let ontology = reported("unknown-ontology");
                 let follows = |f: &Diagnostic| (any && f.code == "no-schema") || (ontology && f.code == "unknown-entity");
                 self.findings.extend(more.into_iter().filter(|f| !follows(f)));
                 self.findings.sort_by_key(|f| f.span.start);
@@ -260,16 +261,15 @@ impl Preparation<'_> {
             Ok(store) => store.into(),
             Err(error) => return Ok(self.refused("no-source", span("path"), &error)),
         };
-        let files = match store.list(path, format).await {
-            Ok(files) => files,
-            Err(error) => return Ok(self.refused("no-source", span("path"), &error)),
-        };
-        let Some(format) = format.or_else(|| Format::from_file_name(files.first().map_or(path, |f| f.path.as_str()))) else {
-            let message = "the names of the files do not tell their format";
-            self.error("unknown-format", span("path"), message, Some("add `format: csv`, `ndjson`, `json` or `parquet`".into()));
+        let Some(files) = self.listed(table, store.as_ref(), path, format).await? else { return Ok(None) };
+        if format.is_none()
+            && let Some((code, message, help)) = untold_format(&files)
+        {
+            self.error(code, span("path"), message, Some(help.into()));
             return Ok(None);
-        };
-        let mut options = ReadOptions::new(format);
+        }
+        let told = || Format::from_file_name(files.first().map_or(path, |f| f.path.as_str()));
+        let mut options = ReadOptions::new(format.or_else(told).unwrap_or(Format::Ndjson));
         options.compression = match text("compression") {
             Some("none") => Some(Compression::None),
             Some("gzip") => Some(Compression::Gzip),
@@ -295,7 +295,7 @@ impl Preparation<'_> {
         if let WorkspaceFrom::Column(column) = from {
             options.workspace_column = Some(column.clone());
         }
-        let declared = declared(table, &[], format != Format::Parquet);
+        let declared = declared(table, &[], options.format != Format::Parquet);
         let (name, description) = (table.name.value.clone(), table.description.clone());
         Ok(Some(BronzeSource::Files(Intake {
             table: name,
@@ -303,9 +303,30 @@ impl Preparation<'_> {
             files,
             store,
             options,
+            format_by_name: format.is_none(),
             declared,
             workspace: from.clone(),
         })))
+    }
+
+    /// The files that `path` names. Feeds are emptied once they were read, which is worth a warning; where no file ever was, the path is wrong.
+    async fn listed(
+        &mut self,
+        table: &BronzeTable,
+        store: &dyn SourceStore,
+        path: &str,
+        format: Option<Format>,
+    ) -> Result<Option<Vec<SourceFile>>> {
+        let error = match store.list(path, format).await {
+            Ok(files) => return Ok(Some(files)),
+            Err(error) => error,
+        };
+        let was_filled = self.request.lake.snapshot(&table.name.value, At::Latest).await?.is_some();
+        if error.kind() != ErrorKind::NotFound || !was_filled {
+            return Ok(self.refused("no-source", path_span(table), &error));
+        }
+        self.warning("no-source", path_span(table), error.to_string(), error.hint().map(String::from));
+        Ok(Some(vec![]))
     }
 
     /// What is known of a Bronze table's columns before it is loaded: those it has, those declared, those its new files show.
@@ -324,7 +345,8 @@ impl Preparation<'_> {
                 match peek_all(intake, &merge_schemas(&known, &intake.declared), &new).await {
                     Ok((raw, _)) if raw.fields().is_empty() && !new.is_empty() => {
                         let span = path_span(table);
-                        let message = format!("no record of `{}` can be read as {}", new[0].path, intake.options.format.as_str());
+                        let format = intake.options_for(new[0], Arc::new(raw)).format;
+                        let message = format!("no record of `{}` can be read as {}", new[0].path, format.as_str());
                         let help = "say with `format:` what the files are: `csv`, `ndjson`, `json` or `parquet`";
                         self.error("unreadable-source", span, message, Some(help.into()));
                         return Ok(None);
@@ -392,6 +414,11 @@ impl Preparation<'_> {
         let diagnostic = Diagnostic::error(code, source, span, message);
         self.findings.push(Diagnostic { help, ..diagnostic });
     }
+
+    fn warning(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: Option<String>) {
+        let diagnostic = Diagnostic::warning(code, &self.pipeline.source, span, message);
+        self.findings.push(Diagnostic { help, ..diagnostic });
+    }
 }
 
 fn path_span(table: &BronzeTable) -> Span {
@@ -410,6 +437,18 @@ fn unreadable_pipeline(path: &str, error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Config, format!("cannot read the pipeline `{path}`: {why}")).with_hint(hint)
 }
 
+/// Why the names of `files` do not tell how to read each: code, message and help.
+fn untold_format(files: &[SourceFile]) -> Option<(&'static str, String, &'static str)> {
+    if let Some(file) = files.iter().find(|f| Format::from_file_name(&f.path).is_none()) {
+        let message = format!("the name of `{}` does not tell its format", file.path);
+        return Some(("unknown-format", message, "add `format: csv`, `ndjson`, `json` or `parquet`"));
+    }
+    let is_parquet = |f: &&SourceFile| Format::from_file_name(&f.path) == Some(Format::Parquet);
+    let (parquet, text) = (files.iter().find(is_parquet)?, files.iter().find(|f| !is_parquet(f))?);
+    let message = format!("`{}` has types and `{}` is text, which one table cannot hold", parquet.path, text.path);
+    Some(("mixed-formats", message, "give the Parquet files a table of their own"))
+}
+
 async fn peek_all(intake: &Intake, known: &Schema, new: &[&SourceFile]) -> Result<(Schema, bool)> {
     let mut raw = known.clone();
     let mut complete = new.len() <= FILES_TO_PEEK;
@@ -418,8 +457,7 @@ async fn peek_all(intake: &Intake, known: &Schema, new: &[&SourceFile]) -> Resul
     let _stopped_at_the_end = stop.clone().drop_guard();
     for file in new.iter().take(FILES_TO_PEEK) {
         let input = intake.store.open(file, &stop).await?;
-        let mut options = intake.options.clone();
-        options.known = Arc::new(raw.clone());
+        let options = intake.options_for(file, Arc::new(raw.clone()));
         let name = file.path.clone();
         let (schema, whole) = tokio::task::spawn_blocking(move || peek(input, &options, &name))
             .await

@@ -20,7 +20,7 @@ use crate::beside::Beside;
 use crate::context::JobContext;
 use crate::feed::{Fed, Feed};
 use crate::ingest::assign::{Assigned, Assigner, WorkspaceFrom};
-use crate::ingest::format::{self, BatchReader, RawBatch, ReadOptions, merge_schemas, settle};
+use crate::ingest::format::{self, BatchReader, Format, RawBatch, ReadOptions, merge_schemas, settle};
 use crate::ingest::source::{SourceFile, SourceStore};
 
 /// The column of a Bronze quarantine with the workspace as it was delivered.
@@ -40,12 +40,23 @@ pub struct Intake {
     pub files: Vec<SourceFile>,
     /// Where they are read from.
     pub store: Arc<dyn SourceStore>,
-    /// How they are read; `known` is filled in by the job.
+    /// How they are read; what differs from file to file is filled in by [`Intake::options_for`].
     pub options: ReadOptions,
+    /// Whether the name of each file tells its format; else all of them are of the format of `options`.
+    pub format_by_name: bool,
     /// Raw columns known beforehand.
     pub declared: SchemaRef,
     /// Where a row's workspace comes from.
     pub workspace: WorkspaceFrom,
+}
+
+impl Intake {
+    /// How `file` is read when the columns `known` are established.
+    pub fn options_for(&self, file: &SourceFile, known: SchemaRef) -> ReadOptions {
+        let named = Format::from_file_name(&file.path).filter(|_| self.format_by_name);
+        let format = named.unwrap_or(self.options.format);
+        ReadOptions { format, known, ..self.options.clone() }
+    }
 }
 
 /// Brings one Bronze table up to date.
@@ -271,8 +282,7 @@ impl<'a> Job<'a> {
 
     /// Reads a file on a thread of its own, a few batches ahead; each batch comes with the bytes read so far.
     async fn read(&self, file: &SourceFile, known: SchemaRef, stop: &CancellationToken) -> Result<(Batches, JoinHandle<()>)> {
-        let mut options = self.intake.options.clone();
-        options.known = known;
+        let mut options = self.intake.options_for(file, known);
         options.batch_bytes = options.batch_bytes.min(self.context.lake.engine().budget().source_batch());
         let input = self.intake.store.open(file, stop).await?;
         let name = file.path.clone();

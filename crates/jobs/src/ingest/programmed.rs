@@ -67,6 +67,7 @@ pub async fn ingest_program(context: &JobContext, intake: &ProgramIntake) -> Res
         files: vec![file],
         store: Arc::new(OutputStore(Mutex::new(output.stdout))),
         options,
+        format_by_name: false,
         declared: intake.declared.clone(),
         workspace: intake.workspace.clone(),
     };

@@ -1,0 +1,110 @@
+"""CLI/timing shell shared by the Python peers. Contract: see WORKLOAD.md."""
+
+import argparse, datetime as dt, glob, json, os, sys, time
+
+RAW_COLS = [
+    "op",
+    "order_id",
+    "line_no",
+    "workspace_id",
+    "customer_id",
+    "segment",
+    "part_id",
+    "quantity",
+    "price",
+    "discount",
+    "tax",
+    "ship_mode",
+    "status",
+    "order_date",
+    "ship_date",
+    "comment",
+    "updated_at",
+]
+BIZ_COLS = [c for c in RAW_COLS if c != "op"]
+KEY = ["workspace_id", "order_id", "line_no"]
+
+
+def cpu():
+    """CPU seconds of this process (all threads) and of its live descendants (the JVM of pyspark)"""
+    t = time.process_time()
+    if "pyspark" in sys.modules:
+        import psutil
+
+        for c in psutil.Process().children(recursive=True):
+            try:
+                x = c.cpu_times()
+                t += x.user + x.system
+            except psutil.Error:
+                pass
+    return t
+
+
+class Run:
+    def __init__(self):
+        ap = argparse.ArgumentParser()
+        ap.add_argument("--phase", required=True, choices=["noop", "load", "incr", "query"])
+        ap.add_argument("--raw", required=True)
+        ap.add_argument("--out", required=True)
+        ap.add_argument("--steps", required=True)
+        a = ap.parse_args()
+        self.phase, self.raw, self.out, self.steps_path = a.phase, a.raw, a.out, a.steps
+        self.steps, self.answers = {}, {}
+        self.bronze = f"{a.out}/bronze/order_events"
+        self.silver = f"{a.out}/silver/order_lines"
+        self.quarantine = f"{a.out}/silver/order_lines_quarantine"
+        self.gold_daily = f"{a.out}/gold/daily_revenue"
+        self.gold_top = f"{a.out}/gold/top_customers"
+        self.now = dt.datetime.now(dt.timezone.utc)  # the one _ingested_at of this run
+
+    def files(self, sub):
+        d = f"{self.raw}/{sub}"
+        return sorted(glob.glob(f"{d}/*.csv")), sorted(glob.glob(f"{d}/*.ndjson"))
+
+    def queries(self):
+        return json.load(open(f"{self.raw}/queries.json"))
+
+    def step(self, name, fn, *args):
+        t, c = time.perf_counter(), cpu()
+        r = fn(*args)
+        self.steps[name] = round(time.perf_counter() - t, 4)
+        self.steps["cpu_" + name] = round(cpu() - c, 3)  # optional
+        return r
+
+    def done(self):
+        with open(self.steps_path, "w") as f:
+            json.dump({"steps": self.steps, "answers": self.answers}, f)
+
+
+def main(peer):
+    """peer: object with open(run), noop(), ingest(sub), silver(), gold(), point(ws, date), scan(), close()"""
+    run = Run()
+    run.step("start", peer.open, run)
+    if run.phase == "noop":
+        run.step("noop", peer.noop)
+    elif run.phase in ("load", "incr"):
+        sub = "base" if run.phase == "load" else "change"
+        run.step("ingest", peer.ingest, sub)
+        run.step("silver", peer.silver)
+        if hasattr(peer, "gold"):
+            run.step("gold", peer.gold)
+    else:
+        lat, ans = [], []
+        for q in run.queries():
+            t = time.perf_counter()
+            n, rev = peer.point(q["workspace_id"], q["order_date"])
+            lat.append(time.perf_counter() - t)
+            ans.append([int(n), str(rev)])
+        run.steps["point_first"] = round(lat[0], 4)
+        run.steps["point_median"] = round(sorted(lat)[len(lat) // 2], 4)
+        run.answers["point"] = ans
+        sc = []
+        for _ in range(3):
+            t = time.perf_counter()
+            r = peer.scan()
+            sc.append(time.perf_counter() - t)
+        run.steps["scan_first"] = round(sc[0], 4)
+        run.steps["scan_best"] = round(min(sc), 4)
+        run.answers["scan"] = [[str(x) for x in row] for row in r]
+    peer.close()
+    run.done()
