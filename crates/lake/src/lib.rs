@@ -23,6 +23,7 @@ pub mod verdict;
 mod workspace;
 mod workspace_id;
 mod workspace_write;
+mod workspaces;
 
 pub use error::{Error, ErrorKind, Result};
 pub use lake::{Lake, LakeBuilder};
@@ -30,3 +31,4 @@ pub use query_error::query_error;
 pub use workspace::{Workspace, WorkspaceTable};
 pub use workspace_id::{MAX_WORKSPACE_CHARS, UNASSIGNED, WORKSPACE_COLUMN, WorkspaceId};
 pub use workspace_write::{Once, Written};
+pub use workspaces::PlannedQuery;

@@ -9,12 +9,13 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, Filter, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     lit,
 };
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
 use super::WORKSPACE;
@@ -54,7 +55,7 @@ impl Groups {
     /// Those of the query; it runs over rows that may have been in the tables in neither state together, so it may fail where the query itself
     /// does not.
     pub async fn collect(
-        session: &SessionContext,
+        session: &SessionState,
         witness: &Witness,
         stored: &Schema,
         most: usize,
@@ -77,7 +78,7 @@ impl Groups {
         let fields: Vec<Field> = keys.iter().map(|(_, field)| (*field).clone()).collect();
         let plan = projected(keys.into_iter().map(|(expr, _)| expr).collect(), witness.plan.clone())?;
         let mut groups = Builder::new(&fields)?;
-        let mut stream = session.execute_logical_plan(plan).await?.execute_stream().await?;
+        let mut stream = DataFrame::new(session.clone(), plan).execute_stream().await?;
         while let Some(batch) = stream.next().await {
             groups.add(&batch?)?;
             if groups.len() > most || groups.bytes() > bytes {

@@ -14,9 +14,7 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
-pub use apart::apart;
+pub use apart::{WORKSPACE, apart};
 pub use groups::{Collected, Groups, restricted};
 pub use refusal::{Refusal, Refused};
 pub use witness::{ChangedRows, Witness};
-
-pub(crate) use apart::WORKSPACE;

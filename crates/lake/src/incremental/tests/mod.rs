@@ -210,7 +210,7 @@ impl Stored {
             Err(Refusal::Refused(refused)) => return Done::Refused(refused.to_string()),
         };
         let text = witness.plan.display_indent().to_string();
-        let groups = match Groups::collect(session, &witness, &self.schema, usize::MAX, usize::MAX).await {
+        let groups = match Groups::collect(&session.state(), &witness, &self.schema, usize::MAX, usize::MAX).await {
             Ok(Collected::All(groups)) => groups,
             Ok(Collected::NoColumn) => return Done::Refused("no column".to_owned()),
             Ok(Collected::TooMany) => unreachable!(),

@@ -175,7 +175,7 @@ async fn the_condition_on_groups_reaches_the_scan() {
         let difference = Difference { facts: (vec![fact(7, "a", 3, 1)], vec![]), ..Difference::default() };
         let witness = Witness::of(&plan, &changed(&difference, None)).unwrap().unwrap();
         let stored = stored_columns(&plan);
-        let Collected::All(groups) = Groups::collect(&session, &witness, &stored, 10, usize::MAX).await.unwrap() else {
+        let Collected::All(groups) = Groups::collect(&session.state(), &witness, &stored, 10, usize::MAX).await.unwrap() else {
             panic!()
         };
         let plan = session.state().optimize(&restricted(&plan, &stored, Some(&groups)).unwrap()).unwrap();
@@ -196,8 +196,8 @@ async fn too_many_groups_are_told_early() {
     let difference = Difference { facts: (state.facts.clone(), vec![]), ..Difference::default() };
     let witness = Witness::of(&plan, &changed(&difference, None)).unwrap().unwrap();
     let stored = stored_columns(&plan);
-    assert!(matches!(Groups::collect(&session, &witness, &stored, 10, usize::MAX).await.unwrap(), Collected::TooMany));
-    assert!(matches!(Groups::collect(&session, &witness, &stored, 1000, 100).await.unwrap(), Collected::TooMany));
+    assert!(matches!(Groups::collect(&session.state(), &witness, &stored, 10, usize::MAX).await.unwrap(), Collected::TooMany));
+    assert!(matches!(Groups::collect(&session.state(), &witness, &stored, 1000, 100).await.unwrap(), Collected::TooMany));
 }
 
 #[tokio::test]
