@@ -7,7 +7,7 @@ use arrow::datatypes::{SchemaRef, UInt32Type};
 use datafusion::common::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::TryStreamExt;
-use lake::incremental::{ChangedRows, Collected, Groups, Witness, restricted};
+use lake::incremental::{ChangedRows, Collected, Groups, Witness};
 use lake::pipeline::TableName;
 use lake::table::{DataFile, Snapshot, TableWriter, conform};
 use lake::{Error, Result, WORKSPACE_COLUMN, query_error};
@@ -73,9 +73,7 @@ impl Job<'_> {
         if !same_types(&unit.stored, state.gold.schema(), &groups) {
             return Attempt::recompute("the table's columns change");
         }
-        let fail = |e| query_error(&format!("`{}` failed", self.table.name), e);
-        let plan = restricted(&unit.query.plan, &unit.stored, Some(&groups)).map_err(fail)?;
-        let rows = self.write(unit, plan, writer).await?;
+        let rows = self.write(unit, Some(&groups), writer).await?;
         let touched = self.touched(&state.gold, files, &groups).await?;
         self.keep_others(&state.gold, &touched, &groups, writer).await?;
         writer.end_workspace().await?;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
-use lake::incremental::{Refusal, WORKSPACE};
+use lake::incremental::{Groups, Refusal, restricted};
 use lake::table::{DataFile, Scope, Snapshot, TableWriter, conform, with_workspace};
 use lake::{Error, ErrorKind, PlannedQuery, Result, WORKSPACE_COLUMN, query_error};
 
@@ -49,13 +48,12 @@ impl Unit {
 
     /// The workspace of each row that the query gave: what the lake says of it, whatever the query does.
     fn owners(&self, batch: &RecordBatch) -> Result<ArrayRef> {
-        if let Some(named) = batch.column_by_name(WORKSPACE) {
-            return Ok(named.clone());
+        let unknown = || Error::new(ErrorKind::Internal, "rows of several workspaces came without them");
+        if self.stored.field_with_name(WORKSPACE_COLUMN).is_ok() {
+            return batch.column_by_name(WORKSPACE_COLUMN).cloned().ok_or_else(unknown);
         }
-        match self.workspaces.first() {
-            Some(only) if self.workspaces.len() == 1 => Ok(Arc::new(StringArray::from(vec![only.as_str(); batch.num_rows()]))),
-            _ => Err(Error::new(ErrorKind::Internal, "rows of several workspaces came without them")),
-        }
+        let only = self.workspaces.first().filter(|_| self.workspaces.len() == 1).ok_or_else(unknown)?;
+        Ok(Arc::new(StringArray::from(vec![only.as_str(); batch.num_rows()])))
     }
 
     /// The query's rows as rows of their workspaces.
@@ -72,10 +70,11 @@ impl Unit {
 }
 
 impl Job<'_> {
-    /// Runs `plan`, the unit's query or a part of it, and writes its rows; gives how many there are.
-    pub(super) async fn write(&self, unit: &Unit, plan: LogicalPlan, writer: &mut TableWriter) -> Result<u64> {
+    /// Runs the unit's query, for some groups only where they are given, and writes its rows; gives how many there are.
+    pub(super) async fn write(&self, unit: &Unit, groups: Option<&Groups>, writer: &mut TableWriter) -> Result<u64> {
         let name = self.table.name.to_string();
         let fail = |e| query_error(&format!("`{name}` failed"), e);
+        let plan = restricted(&unit.query.plan, &unit.stored, groups).map_err(fail)?;
         let mut stream = DataFrame::new(unit.query.session.clone(), plan).execute_stream().await.map_err(fail)?;
         let mut rows = 0;
         while let Some(batch) = stream.next().await {

@@ -125,7 +125,7 @@ impl Job<'_> {
     }
 
     async fn recompute(&self, state: &State, unit: &Unit, writer: &mut TableWriter, outcome: &mut Outcome) -> Result<()> {
-        outcome.rows += self.write(unit, unit.query.plan.clone(), writer).await?;
+        outcome.rows += self.write(unit, None, writer).await?;
         writer.end_workspace().await?;
         outcome.recomputed += unit.workspaces.len();
         outcome.removes.extend(unit.files(&state.gold, &self.context.scope)?.into_iter().map(|f| f.path));

@@ -15,7 +15,7 @@ use super::witness::table_name;
 use crate::workspace_id::WORKSPACE_COLUMN;
 
 /// The column of the rewritten query with the workspace of a row.
-pub const WORKSPACE: &str = "__lake_workspace";
+pub(super) const WORKSPACE: &str = "__lake_workspace";
 
 /// `query`, an analysed plan over tables of several workspaces, such that it gives for each workspace the rows that it would give over that one's
 /// rows alone. Its last column is the row's workspace, under a name of its own.

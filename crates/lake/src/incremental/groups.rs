@@ -146,7 +146,10 @@ fn place_of(schema: &DFSchema, name: &str) -> Option<usize> {
 }
 
 fn stored_value(schema: &DFSchema, place: usize, field: &Field) -> Result<Expr> {
-    Ok(column(schema, place).cast_to(field.data_type(), schema)?.alias(field.name()))
+    let value = column(schema, place);
+    // Lists and objects are brought into their stored form when they are written.
+    let value = if field.data_type().is_nested() { value } else { value.cast_to(field.data_type(), schema)? };
+    Ok(value.alias(field.name()))
 }
 
 /// Whether two values of the type are either the same or not: a float's zeros and what is within a list or an object are left alone.

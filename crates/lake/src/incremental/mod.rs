@@ -14,7 +14,8 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
-pub use apart::{WORKSPACE, apart};
+use apart::WORKSPACE;
+pub use apart::apart;
 pub use groups::{Collected, Groups, restricted};
 pub use refusal::{Refusal, Refused};
 pub use witness::{ChangedRows, Witness};
