@@ -137,10 +137,11 @@ fn many_workspaces_of_a_feed_are_served_together(place: Place) {
     let report = project.run(&[]);
     assert_eq!(table(&report, "gold.by_brand")["strategy"], "refresh", "{report}");
     assert_eq!(table(&report, "gold.best")["strategy"], "refresh", "{report}");
-    let refreshed: Vec<_> = names.iter().map(|w| project.rows(w)).collect();
+    let some = [&names[0], &names[1], &names[11]];
+    let refreshed = some.map(|name| project.rows(name));
     project.run(&["--full-refresh"]);
-    for (name, refreshed) in names.iter().zip(&refreshed) {
-        assert_eq!(&project.rows(name), refreshed, "{name}");
+    assert_eq!(some.map(|name| project.rows(name)), refreshed);
+    for (name, refreshed) in some.into_iter().zip(&refreshed) {
         project.run(&["--full-refresh", "--workspace", name]);
         assert_eq!(&project.rows(name), refreshed, "{name}");
     }

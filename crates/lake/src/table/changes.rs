@@ -142,3 +142,123 @@ fn share(size: u64, rows: Option<&Positions>) -> u64 {
     let (count, of) = (rows.count() as u128, rows.of().max(1) as u128);
     u64::try_from(u128::from(size) * count / of).unwrap_or(size)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+    use crate::Lake;
+    use crate::pipeline::TableName;
+    use crate::report::Strategy;
+    use crate::table::{At, Change, SchemaChange, TableWriter, WriterOptions, with_workspace};
+
+    struct Bench {
+        lake: Lake,
+        name: TableName,
+        _folder: tempfile::TempDir,
+    }
+
+    fn schema() -> Schema {
+        Schema::new(vec![Field::new("id", DataType::Int64, true)])
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let lake = Lake::builder().uri(folder.path().to_str().unwrap()).build().unwrap();
+            let name: TableName = "silver.notes".parse().unwrap();
+            Snapshot::create(lake.root(), &name, &schema(), &["id".into()], None).await.unwrap();
+            Self { lake, name, _folder: folder }
+        }
+
+        async fn open(&self) -> Snapshot {
+            self.lake.snapshot(&self.name, At::Latest).await.unwrap().unwrap()
+        }
+
+        /// Replaces the files of `workspace` by one with rows `ids`.
+        async fn replace(&self, workspace: &str, ids: std::ops::Range<i64>) {
+            let table = self.open().await;
+            let schema = with_workspace(&schema());
+            let mut writer = TableWriter::new(&table, schema.clone(), WriterOptions::of(self.lake.engine()));
+            let owners = StringArray::from(vec![workspace; ids.clone().count()]);
+            let batch =
+                RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(ids)), Arc::new(owners)]).unwrap();
+            writer.write(&batch).await.unwrap();
+            let own = table.files(&Scope::Feed).unwrap().into_iter().filter(|f| f.workspace.as_deref() == Some(workspace));
+            let removes: HashSet<_> = own.map(|f| f.path).collect();
+            let change = Change { adds: writer.finish().await.unwrap(), removes, ..Default::default() };
+            table.commit(change, Strategy::Replace, "test").await.unwrap();
+        }
+    }
+
+    async fn ids(table: Arc<dyn TableProvider>) -> Vec<i64> {
+        let session = SessionContext::new();
+        let batches = session.read_table(table).unwrap().collect().await.unwrap();
+        let mut ids: Vec<i64> = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_that_came_and_went_are_read_whole_or_by_their_places() {
+        let bench = Bench::new().await;
+        bench.replace("acme", 0..10).await;
+        bench.replace("globex", 50..60).await;
+        let before = bench.open().await.version();
+        bench.replace("acme", 5..15).await;
+        let table = bench.open().await;
+        let acme = Scope::Workspace(crate::WorkspaceId::new("acme").unwrap());
+        let globex = Scope::Workspace(crate::WorkspaceId::new("globex").unwrap());
+        let changes = table.row_changes_since(before, &acme).await.unwrap().unwrap();
+        let [change] = changes.as_slice() else { panic!("{changes:?}") };
+        assert!(!change.columns_changed && change.version == table.version());
+        let others = table.row_changes_since(before, &globex).await.unwrap().unwrap();
+        assert!(others.iter().all(|c| c.added.is_empty() && c.removed.is_empty()));
+
+        let scan = table.scan_changed(&change.added, &change.removed).await.unwrap().unwrap();
+        assert_eq!(ids(scan.all).await, [0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 11, 12, 13, 14]);
+        assert_eq!(ids(scan.gone.unwrap()).await, (0..10).collect::<Vec<_>>());
+
+        let places = |files: &[FileRows], ranges: Vec<Range<usize>>| {
+            let rows = Some(Positions::new(ranges, 10));
+            files.iter().map(|f| FileRows { rows: rows.clone(), ..f.clone() }).collect::<Vec<_>>()
+        };
+        let (added, removed) = (places(&change.added, vec![5..6, 8..10]), places(&change.removed, vec![0..1, 1..2]));
+        let part = table.scan_changed(&added, &removed).await.unwrap().unwrap();
+        assert_eq!(ids(part.all).await, [0, 1, 10, 13, 14]);
+        assert_eq!(ids(part.gone.unwrap()).await, [0, 1]);
+        assert!(part.bytes < scan.bytes);
+        let none = table.scan_changed(&places(&change.added, vec![]), &[]).await.unwrap().unwrap();
+        assert!(ids(none.all).await.is_empty() && none.gone.is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_of_a_file_that_is_no_more_cannot_be_told() {
+        let bench = Bench::new().await;
+        bench.replace("acme", 0..10).await;
+        let before = bench.open().await;
+        bench.replace("acme", 5..15).await;
+        let table = bench.open().await;
+        let changes = table.row_changes_since(before.version(), &Scope::Feed).await.unwrap().unwrap();
+        let gone = &changes[0].removed[0];
+        table.delta().log_store().object_store(None).delete(&gone.file.path).await.unwrap();
+        assert!(table.scan_changed(&changes[0].added, &changes[0].removed).await.unwrap().is_none());
+        assert!(table.scan_changed(&changes[0].added, &[]).await.unwrap().is_some());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_of_columns_is_told() {
+        let bench = Bench::new().await;
+        let table = bench.open().await;
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("text", DataType::Utf8, true)]);
+        let change = Change { schema: Some(SchemaChange { schema, stats_columns: None }), ..Default::default() };
+        table.commit(change, Strategy::Append, "test").await.unwrap();
+        let changes = bench.open().await.row_changes_since(table.version(), &Scope::Feed).await.unwrap().unwrap();
+        assert!(changes.iter().all(|c| c.columns_changed) && changes.len() == 1);
+    }
+}

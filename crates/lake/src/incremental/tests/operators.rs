@@ -183,7 +183,7 @@ async fn the_condition_on_groups_reaches_the_scan() {
         let lines: Vec<&str> = text.lines().collect();
         let scan = lines.iter().position(|l| l.contains("TableScan: silver.facts") || l.contains("TableScan: f")).unwrap();
         let above = |line: &&str| ["Aggregate:", "WindowAggr:", "Join:"].iter().any(|o| line.trim_start().contains(o));
-        let operator = lines.iter().rposition(|l| above(&l)).unwrap();
+        let operator = lines.iter().rposition(above).unwrap();
         assert!(lines[operator..=scan].iter().any(|l| l.contains("__lake_is_of_groups")), "{text}");
     }
 }
