@@ -94,6 +94,12 @@ fn only_the_groups_of_changed_rows_are_computed_again(place: Place) {
     let mut rows: Vec<Value> = (600..900).filter(|id| id % 10 == 3).map(|id| item("acme", id, 23, 1, "D")).collect();
     rows.extend([item("acme", 99_999, 500, 1, "U"), item("acme", 604, 25, 1, "U")]);
     project.deliver(&rows);
+    project.run(&["--select", "+silver.items"]);
+    let pipeline = project.bench.path("pipeline.yaml").to_string_lossy().into_owned();
+    let planned = project.bench.run(["plan", &pipeline, "--output", "json"]).succeeded().json();
+    let action =
+        |name: &str| planned["tables"].as_array().unwrap().iter().find(|t| t["table"] == name).unwrap()["action"].clone();
+    assert_eq!([action("gold.by_brand"), action("gold.totals")], [json!("refresh"), json!("replace")], "{planned}");
     let report = project.run(&[]);
     for (name, strategy, reason) in [
         ("by_brand", "refresh", "groups of brand, week"),

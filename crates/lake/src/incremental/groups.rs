@@ -62,21 +62,12 @@ impl Groups {
         bytes: usize,
     ) -> Result<Collected> {
         let schema = witness.plan.schema();
-        let keys: Vec<(Expr, &Field)> = stored
-            .fields()
-            .iter()
-            .filter(|field| tells_apart(field.data_type()))
-            .filter_map(|field| {
-                let place = place_of(schema, field.name()).filter(|place| witness.known.get(*place) == Some(&true))?;
-                Some((stored_value(schema, place, field), field.as_ref()))
-            })
-            .map(|(expr, field)| expr.map(|expr| (expr, field)))
-            .collect::<Result<_>>()?;
-        if keys.iter().all(|(_, field)| field.name() == WORKSPACE_COLUMN) {
+        let (places, fields): (Vec<usize>, Vec<Field>) = witness.keys(stored).into_iter().unzip();
+        if fields.iter().all(|field| field.name() == WORKSPACE_COLUMN) {
             return Ok(Collected::NoColumn);
         }
-        let fields: Vec<Field> = keys.iter().map(|(_, field)| (*field).clone()).collect();
-        let plan = projected(keys.into_iter().map(|(expr, _)| expr).collect(), witness.plan.clone())?;
+        let keys = places.iter().zip(&fields).map(|(place, field)| stored_value(schema, *place, field));
+        let plan = projected(keys.collect::<Result<_>>()?, witness.plan.clone())?;
         let mut groups = Builder::new(&fields)?;
         let mut stream = DataFrame::new(session.clone(), plan).execute_stream().await?;
         while let Some(batch) = stream.next().await {
@@ -119,6 +110,17 @@ impl Groups {
     pub fn holds_not(&self) -> Expr {
         let columns = self.names.iter().map(|name| Expr::Column(Column::from_name(name))).collect();
         Expr::Not(Box::new(self.together.holds(columns)))
+    }
+}
+
+impl Witness {
+    /// The columns of the stored table that tell groups apart, each with its place in the query.
+    pub(super) fn keys(&self, stored: &Schema) -> Vec<(usize, Field)> {
+        let known = |place: &usize| self.known.get(*place) == Some(&true);
+        let fields = stored.fields().iter().filter(|field| tells_apart(field.data_type()));
+        let keys =
+            fields.filter_map(|field| Some((place_of(self.plan.schema(), field.name()).filter(known)?, field.as_ref().clone())));
+        keys.collect()
     }
 }
 

@@ -6,6 +6,7 @@
 //! on how far it gets. [`apart`] lets one query serve many workspaces.
 
 mod apart;
+mod forecast;
 mod groups;
 mod refusal;
 mod shape;
@@ -16,6 +17,7 @@ mod tests;
 
 use apart::WORKSPACE;
 pub use apart::apart;
+pub use forecast::forecast;
 pub use groups::{Collected, Groups, restricted};
 pub use refusal::{Refusal, Refused};
 pub use witness::{ChangedRows, Witness};
