@@ -6,7 +6,7 @@ use lake::Result;
 use lake::pipeline::TableName;
 use lake::table::{FileRows, Scope, Watermarks};
 
-use super::{Job, State};
+use super::{Files, Job, State};
 
 /// Why a workspace's result may be another than the one in the table.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Job<'_> {
     /// The workspaces in scope whose result may be another than the one in the table.
     pub(super) async fn changed(&self, state: &State) -> Result<Changed> {
         let mut changed = Changed::default();
-        if let Some(outdated) = self.outdated_definition(state)? {
+        if let Some(outdated) = self.outdated_definition(state) {
             let reason = match (self.context.full_refresh, state.existed) {
                 (_, false) => "the table did not exist",
                 (true, true) => "a full refresh was asked for",
@@ -71,14 +71,15 @@ impl Job<'_> {
 
     async fn changed_input(&self, state: &State, name: &TableName, changed: &mut Changed) -> Result<()> {
         let (scope, Some(input)) = (&self.context.scope, state.inputs.get(name)) else { return Ok(()) };
-        let files = input.files(scope)?;
-        let all = || files.iter().filter_map(|f| f.workspace.clone());
+        let Some(files) = state.input_files.get(name) else { return Ok(()) };
         let mark = |workspace: &str| self.marks(state, workspace).inputs.get(&name.to_string()).copied();
-        changed.whole(all().filter(|w| mark(w).is_none()), &format!("`{name}` was not absorbed yet"));
+        changed.whole(files.workspaces().filter(|w| mark(w).is_none()), &format!("`{name}` was not absorbed yet"));
         let Some(oldest) = self.oldest_mark(state, name) else { return Ok(()) };
         let Some(commits) = input.row_changes_since(oldest, scope).await? else {
-            let stored = state.gold.files(scope)?.into_iter().filter_map(|f| f.workspace);
-            changed.whole(all().chain(stored), &format!("part of the history of `{name}` is gone"));
+            changed.whole(
+                files.workspaces().chain(state.gold_files.workspaces()),
+                &format!("part of the history of `{name}` is gone"),
+            );
             return Ok(());
         };
         // Rows are not followed over a change of columns, wherever it is among the commits.
@@ -119,13 +120,11 @@ impl Job<'_> {
     }
 
     /// All workspaces with rows, when the table was made by another definition or is to be rebuilt.
-    fn outdated_definition(&self, state: &State) -> Result<Option<Vec<String>>> {
+    fn outdated_definition(&self, state: &State) -> Option<Vec<String>> {
         let current = |w: &str| self.marks(state, w).definition == Some(self.table.fingerprint) && !self.context.full_refresh;
-        let mut workspaces = BTreeSet::new();
-        for snapshot in state.inputs.values().chain([&state.gold]) {
-            workspaces.extend(snapshot.files(&self.context.scope)?.into_iter().filter_map(|f| f.workspace));
-        }
+        let tables = state.input_files.values().chain([&state.gold_files]);
+        let workspaces: BTreeSet<String> = tables.flat_map(Files::workspaces).collect();
         let outdated: Vec<_> = workspaces.into_iter().filter(|w| !current(w)).collect();
-        Ok((!outdated.is_empty()).then_some(outdated))
+        (!outdated.is_empty()).then_some(outdated)
     }
 }

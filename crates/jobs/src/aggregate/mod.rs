@@ -5,13 +5,15 @@ mod refresh;
 mod unit;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use lake::pipeline::{CompiledGold, TableName};
 use lake::report::{TableReport, TableStatus};
-use lake::table::{At, Change, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, with_workspace};
+use lake::table::{
+    At, Change, DataFile, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, with_workspace,
+};
 use lake::{Error, ErrorKind, Result};
 
 use crate::context::JobContext;
@@ -35,10 +37,36 @@ struct Job<'a> {
 /// The inputs and the table as one attempt sees them.
 struct State {
     inputs: Arc<BTreeMap<TableName, Snapshot>>,
+    input_files: BTreeMap<TableName, Files>,
     gold: Snapshot,
+    gold_files: Files,
     existed: bool,
     progress: Progress,
     names: Vec<String>,
+}
+
+/// The files in scope of one table by their workspaces: a table of very many is gone through once.
+#[derive(Debug, Default)]
+struct Files(BTreeMap<String, Vec<DataFile>>);
+
+impl Files {
+    fn of(table: &Snapshot, scope: &Scope) -> Result<Self> {
+        let mut files: BTreeMap<String, Vec<DataFile>> = BTreeMap::new();
+        for file in table.files(scope)? {
+            if let Some(workspace) = file.workspace.clone() {
+                files.entry(workspace).or_default().push(file);
+            }
+        }
+        Ok(Self(files))
+    }
+
+    fn workspaces(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.keys().cloned()
+    }
+
+    fn of_workspaces<'f>(&'f self, workspaces: &'f BTreeSet<String>) -> impl Iterator<Item = &'f DataFile> {
+        workspaces.iter().filter_map(|w| self.0.get(w)).flatten()
+    }
 }
 
 impl Job<'_> {
@@ -87,16 +115,18 @@ impl Job<'_> {
         };
         let progress = gold.progress().await?;
         // The inputs are opened after the progress was read, so that none is older than a watermark.
-        let mut inputs = BTreeMap::new();
+        let (mut inputs, mut input_files) = (BTreeMap::new(), BTreeMap::new());
         for name in &self.table.inputs {
             let snapshot = lake.snapshot(name, At::Latest).await?.ok_or_else(|| {
                 Error::new(ErrorKind::NotFound, format!("`{}` reads `{name}`, which does not exist", self.table.name))
                     .with_hint(format!("run it first: `lake run --select +{}`", self.table.name))
             })?;
+            input_files.insert(name.clone(), Files::of(&snapshot, &self.context.scope)?);
             inputs.insert(name.clone(), snapshot);
         }
         let names = self.table.inputs.iter().map(ToString::to_string).collect();
-        Ok(State { inputs: Arc::new(inputs), gold, existed, progress, names })
+        let gold_files = Files::of(&gold, &self.context.scope)?;
+        Ok(State { inputs: Arc::new(inputs), input_files, gold, gold_files, existed, progress, names })
     }
 
     async fn create(&self) -> Result<Snapshot> {

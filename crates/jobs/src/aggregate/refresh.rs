@@ -51,7 +51,7 @@ impl Job<'_> {
         moved: &BTreeMap<String, BTreeMap<TableName, Moved>>,
         writer: &mut TableWriter,
     ) -> Result<Attempt> {
-        let files = unit.files(&state.gold, &self.context.scope)?;
+        let files: Vec<DataFile> = state.gold_files.of_workspaces(&unit.workspaces).cloned().collect();
         if files.iter().any(|f| f.has_deletion_vector) {
             return Attempt::recompute("another engine marked rows of the table as deleted");
         }
@@ -101,7 +101,8 @@ impl Job<'_> {
             let Some(scan) = input.scan_changed(&added, &removed).await? else {
                 return Ok(Err(format!("rows that `{name}` had are vacuumed")));
             };
-            let bytes: u64 = unit.files(input, &self.context.scope)?.iter().map(|f| f.size).sum();
+            let files = state.input_files.get(name).map(|files| files.of_workspaces(&unit.workspaces));
+            let bytes: u64 = files.into_iter().flatten().map(|f| f.size).sum();
             if scan.bytes.saturating_mul(LARGE_CHANGE) > bytes {
                 return Ok(Err(format!("much of `{name}` changed")));
             }

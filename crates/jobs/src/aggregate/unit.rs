@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 use lake::incremental::{Groups, Refusal, restricted};
-use lake::table::{DataFile, Scope, Snapshot, TableWriter, conform, with_workspace};
+use lake::table::{TableWriter, conform, with_workspace};
 use lake::{Error, ErrorKind, PlannedQuery, Result, WORKSPACE_COLUMN, query_error};
 
 use super::{Job, State};
@@ -37,13 +37,6 @@ impl Unit {
         let query = job.context.lake.plan_apart(workspaces, state.inputs.clone(), &job.table.sql).await?;
         let stored = with_workspace(&job.table.schema);
         Ok(query.map(|query| Self { workspaces: workspaces.clone(), query, stored }))
-    }
-
-    /// The files of `table` with rows of these workspaces.
-    pub(super) fn files(&self, table: &Snapshot, scope: &Scope) -> Result<Vec<DataFile>> {
-        let mut files = table.files(scope)?;
-        files.retain(|f| f.workspace.as_ref().is_some_and(|w| self.workspaces.contains(w)));
-        Ok(files)
     }
 
     /// The workspace of each row that the query gave: what the lake says of it, whatever the query does.

@@ -128,7 +128,7 @@ impl Job<'_> {
         outcome.rows += self.write(unit, None, writer).await?;
         writer.end_workspace().await?;
         outcome.recomputed += unit.workspaces.len();
-        outcome.removes.extend(unit.files(&state.gold, &self.context.scope)?.into_iter().map(|f| f.path));
+        outcome.removes.extend(state.gold_files.of_workspaces(&unit.workspaces).map(|f| f.path.clone()));
         Ok(())
     }
 }

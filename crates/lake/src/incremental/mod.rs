@@ -8,8 +8,10 @@
 mod apart;
 mod forecast;
 mod groups;
+mod join;
 mod refusal;
 mod shape;
+mod values;
 mod witness;
 
 #[cfg(test)]
