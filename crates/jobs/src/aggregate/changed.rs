@@ -24,6 +24,13 @@ pub(super) struct Moved {
     pub(super) removed: Vec<FileRows>,
 }
 
+impl Moved {
+    /// About their bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.added.iter().chain(&self.removed).map(FileRows::bytes).sum()
+    }
+}
+
 /// The workspaces whose result may be another, each with the cause.
 #[derive(Debug, Default)]
 pub(super) struct Changed(pub(super) BTreeMap<String, Cause>);

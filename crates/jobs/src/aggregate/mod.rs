@@ -64,6 +64,10 @@ impl Files {
         self.0.keys().cloned()
     }
 
+    fn bytes(&self, workspaces: &BTreeSet<String>) -> u64 {
+        self.of_workspaces(workspaces).map(|f| f.size).sum()
+    }
+
     fn of_workspaces<'f>(&'f self, workspaces: &'f BTreeSet<String>) -> impl Iterator<Item = &'f DataFile> {
         workspaces.iter().filter_map(|w| self.0.get(w)).flatten()
     }

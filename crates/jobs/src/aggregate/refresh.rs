@@ -24,6 +24,11 @@ const LARGE_CHANGE: u64 = 5;
 /// costs the rest.
 const MANY_GROUPS: u64 = 2;
 
+/// Whether so many bytes of changed rows, of `all` bytes of the input, are better read with all the others.
+pub(super) fn is_much(changed: u64, all: u64) -> bool {
+    changed.saturating_mul(LARGE_CHANGE) > all
+}
+
 /// How a refresh ended.
 #[derive(Debug)]
 pub(super) enum Attempt {
@@ -101,9 +106,8 @@ impl Job<'_> {
             let Some(scan) = input.scan_changed(&added, &removed).await? else {
                 return Ok(Err(format!("rows that `{name}` had are vacuumed")));
             };
-            let files = state.input_files.get(name).map(|files| files.of_workspaces(&unit.workspaces));
-            let bytes: u64 = files.into_iter().flatten().map(|f| f.size).sum();
-            if scan.bytes.saturating_mul(LARGE_CHANGE) > bytes {
+            let bytes = state.input_files.get(name).map_or(0, |files| files.bytes(&unit.workspaces));
+            if is_much(scan.bytes, bytes) {
                 return Ok(Err(format!("much of `{name}` changed")));
             }
             changed.insert(name.clone(), ChangedRows { all: scan.all, gone: scan.gone });

@@ -9,7 +9,7 @@ use lake::table::TableWriter;
 use object_store::path::Path;
 
 use super::changed::{Cause, Changed, Moved};
-use super::refresh::Attempt;
+use super::refresh::{Attempt, is_much};
 use super::unit::Unit;
 use super::{Job, State};
 
@@ -62,9 +62,15 @@ impl Job<'_> {
         let (mut by_rows, mut whole) = (BTreeMap::new(), BTreeSet::new());
         for (workspace, cause) in changed.0 {
             match cause {
-                Cause::Rows(moved) => {
-                    by_rows.insert(workspace, moved);
-                }
+                Cause::Rows(moved) => match much_changed(state, &workspace, &moved) {
+                    None => {
+                        by_rows.insert(workspace, moved);
+                    }
+                    Some(reason) => {
+                        outcome.reasons.push(reason);
+                        whole.insert(workspace);
+                    }
+                },
                 Cause::Whole(reason) => {
                     outcome.reasons.push(reason);
                     whole.insert(workspace);
@@ -131,6 +137,13 @@ impl Job<'_> {
         outcome.removes.extend(state.gold_files.of_workspaces(&unit.workspaces).map(|f| f.path.clone()));
         Ok(())
     }
+}
+
+/// Why following the change of a workspace's inputs does not pay, if it does not.
+fn much_changed(state: &State, workspace: &str, moved: &BTreeMap<TableName, Moved>) -> Option<String> {
+    let own = BTreeSet::from([workspace.to_owned()]);
+    let much = moved.iter().find(|(name, rows)| is_much(rows.bytes(), state.input_files.get(*name).map_or(0, |f| f.bytes(&own))));
+    much.map(|(name, _)| format!("much of `{name}` changed"))
 }
 
 /// The workspaces in parts that one query may serve.

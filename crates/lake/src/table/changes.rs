@@ -1,11 +1,13 @@
 //! Which rows of a table came and went since a version, as files and places in them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 
 use crate::error::Result;
 use crate::storage::explain;
@@ -15,6 +17,9 @@ use crate::table::snapshot::{DataFile, Snapshot};
 
 /// How many files are looked up at a time.
 const CONCURRENT_LOOKUPS: usize = 16;
+
+/// So few files are looked up without asking which of them must be.
+const FEW_LOOKUPS: usize = 32;
 
 /// What one commit did to the rows in scope. Rows that it only moved from a file to another may be named among both, which costs time but does
 /// no harm.
@@ -79,6 +84,13 @@ pub struct ChangedScan {
     pub bytes: u64,
 }
 
+impl FileRows {
+    /// About the bytes that the rows take in the file; 0 where the log does not tell its size.
+    pub fn bytes(&self) -> u64 {
+        share(self.file.size, self.rows.as_ref())
+    }
+}
+
 impl Snapshot {
     /// What each commit after `after` did to the rows in `scope`, in order; `None` when part of that history is gone.
     ///
@@ -117,14 +129,20 @@ impl Snapshot {
     /// The files with their sizes, which the log need not tell of removed ones.
     async fn found(&self, files: &[FileRows]) -> Result<Option<Vec<(DataFile, Option<Positions>)>>> {
         let store = self.delta().log_store().object_store(None);
+        // Files of this version need no look; to list them all pays for many.
+        let listed = if files.len() > FEW_LOOKUPS { self.files(&Scope::Feed)? } else { vec![] };
+        let there: HashSet<Path> = listed.into_iter().map(|f| f.path).collect();
         let found = futures::stream::iter(files.to_vec())
             .map(|FileRows { file, rows }| {
-                let store = store.clone();
+                let (store, is_there) = (store.clone(), file.size > 0 && there.contains(&file.path));
                 async move {
-                    let size = match store.head(&file.path).await {
-                        Ok(meta) => meta.size,
-                        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                        Err(error) => return Err(explain("cannot look up a file of a table", error)),
+                    let size = match is_there {
+                        true => file.size,
+                        false => match store.head(&file.path).await {
+                            Ok(meta) => meta.size,
+                            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                            Err(error) => return Err(explain("cannot look up a file of a table", error)),
+                        },
                     };
                     let (path, workspace) = (file.path, file.workspace);
                     Ok(Some((DataFile { path, size, rows: None, workspace, stats: None, has_deletion_vector: false }, rows)))
@@ -145,8 +163,6 @@ fn share(size: u64, rows: Option<&Positions>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use datafusion::prelude::SessionContext;
