@@ -52,8 +52,10 @@ struct Files(BTreeMap<String, Vec<DataFile>>);
 impl Files {
     fn of(table: &Snapshot, scope: &Scope) -> Result<Self> {
         let mut files: BTreeMap<String, Vec<DataFile>> = BTreeMap::new();
-        for file in table.files(scope)? {
+        for mut file in table.files(scope)? {
             if let Some(workspace) = file.workspace.clone() {
+                // Of very many files these are most of what they take, and nobody here reads them.
+                file.stats = None;
                 files.entry(workspace).or_default().push(file);
             }
         }

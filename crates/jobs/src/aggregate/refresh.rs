@@ -7,7 +7,7 @@ use arrow::datatypes::{SchemaRef, UInt32Type};
 use datafusion::common::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::TryStreamExt;
-use lake::incremental::{ChangedRows, Collected, Groups, Witness};
+use lake::incremental::{ChangedRows, Collected, Groups, Skipping, Witness};
 use lake::pipeline::TableName;
 use lake::table::{DataFile, Snapshot, TableWriter, conform};
 use lake::{Error, Result, WORKSPACE_COLUMN, query_error};
@@ -27,6 +27,15 @@ const MANY_GROUPS: u64 = 2;
 /// Whether so many bytes of changed rows, of `all` bytes of the input, are better read with all the others.
 pub(super) fn is_much(changed: u64, all: u64) -> bool {
     changed.saturating_mul(LARGE_CHANGE) > all
+}
+
+/// Files of so many bytes take longer to read than to look at the statistics of.
+const GREAT_FILE: u64 = 1 << 20;
+
+/// What pays for files that are as great as these on average.
+fn skipping<'f>(files: impl IntoIterator<Item = &'f DataFile>) -> Skipping {
+    let (bytes, count) = files.into_iter().fold((0, 0), |(bytes, count), file| (bytes + file.size, count + 1));
+    if bytes >= GREAT_FILE * count { Skipping::ByStatistics } else { Skipping::Nothing }
 }
 
 /// How a refresh ended.
@@ -78,7 +87,9 @@ impl Job<'_> {
         if !same_types(&unit.stored, state.gold.schema(), &groups) {
             return Attempt::recompute("the table's columns change");
         }
-        let rows = self.write(unit, Some(&groups), writer).await?;
+        let inputs = state.input_files.values().flat_map(|files| files.of_workspaces(&unit.workspaces));
+        let skipping = skipping(inputs);
+        let rows = self.write(unit, Some((&groups, skipping)), writer).await?;
         let touched = self.touched(&state.gold, files, &groups).await?;
         self.keep_others(&state.gold, &touched, &groups, writer).await?;
         writer.end_workspace().await?;
@@ -146,7 +157,7 @@ impl Job<'_> {
         let file_column = datafusion::common::Column::from_name(Snapshot::file_column());
         let found = self
             .read(&session, gold.scan_files_numbered(files.clone()))?
-            .filter(groups.holds())
+            .filter(groups.holds(skipping(&files)))
             .and_then(|frame| frame.select([datafusion::logical_expr::Expr::Column(file_column)]))
             .map_err(|e| self.read_error(e))?;
         let mut stream = found.execute_stream().await.map_err(|e| self.read_error(e))?;

@@ -7,11 +7,11 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
-use lake::incremental::{Groups, Refusal, restricted};
+use lake::incremental::{Groups, Refusal, Skipping, restricted};
 use lake::table::{TableWriter, conform, with_workspace};
 use lake::{Error, ErrorKind, PlannedQuery, Result, WORKSPACE_COLUMN, query_error};
 
-use super::{Job, State};
+use super::{Files, Job, State};
 
 /// A planned query and those it is for.
 #[derive(Debug)]
@@ -24,9 +24,12 @@ pub(super) struct Unit {
 
 impl Unit {
     pub(super) async fn of_one(job: &Job<'_>, state: &State, workspace: &str) -> Result<Self> {
-        let handle = job.context.lake.workspace(workspace)?.pinned(state.inputs.clone());
+        let workspaces = BTreeSet::from([workspace.to_owned()]);
+        let files = |files: &Files| files.of_workspaces(&workspaces).cloned().collect();
+        let files = state.input_files.iter().map(|(name, all)| (name.clone(), files(all))).collect();
+        let handle = job.context.lake.workspace(workspace)?.pinned_to(state.inputs.clone(), files);
         let query = handle.plan(&job.table.sql).await?;
-        Ok(Self { workspaces: [workspace.to_owned()].into(), query, stored: job.table.schema.clone() })
+        Ok(Self { workspaces, query, stored: job.table.schema.clone() })
     }
 
     pub(super) async fn of_many(
@@ -64,7 +67,7 @@ impl Unit {
 
 impl Job<'_> {
     /// Runs the unit's query, for some groups only where they are given, and writes its rows; gives how many there are.
-    pub(super) async fn write(&self, unit: &Unit, groups: Option<&Groups>, writer: &mut TableWriter) -> Result<u64> {
+    pub(super) async fn write(&self, unit: &Unit, groups: Option<(&Groups, Skipping)>, writer: &mut TableWriter) -> Result<u64> {
         let name = self.table.name.to_string();
         let fail = |e| query_error(&format!("`{name}` failed"), e);
         let plan = restricted(&unit.query.plan, &unit.stored, groups).map_err(fail)?;

@@ -25,6 +25,15 @@ pub struct Groups {
     each: Vec<Arc<Values>>,
 }
 
+/// Whether the parts of files are skipped whose statistics say that they hold no row of the groups. To look costs time for each file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipping {
+    /// For small files.
+    Nothing,
+    /// For great ones.
+    ByStatistics,
+}
+
 /// How the collecting of groups ended.
 #[derive(Debug)]
 pub enum Collected {
@@ -83,14 +92,16 @@ impl Groups {
     }
 
     /// Holds for rows of these groups. The columns are named without a table.
-    pub fn holds(&self) -> Expr {
+    pub fn holds(&self, skipping: Skipping) -> Expr {
         let columns: Vec<Expr> = self.names.iter().map(|name| Expr::Column(Column::from_name(name))).collect();
         let mut conditions = vec![self.together.holds(columns.clone())];
         // A condition on one column gets further down a plan than one on all.
         if columns.len() > 1 {
             conditions.extend(self.each.iter().zip(&columns).map(|(values, column)| values.holds(vec![column.clone()])));
         }
-        conditions.extend(self.each.iter().zip(columns).filter_map(|(values, column)| values.range(&column)));
+        if skipping == Skipping::ByStatistics {
+            conditions.extend(self.each.iter().zip(columns).filter_map(|(values, column)| values.range(&column)));
+        }
         conjunction(conditions).unwrap_or_else(|| lit(true))
     }
 
@@ -116,7 +127,7 @@ impl Witness {
 ///
 /// # Errors
 /// When a column of the query cannot be cast to the stored one.
-pub fn restricted(query: &LogicalPlan, stored: &Schema, groups: Option<&Groups>) -> Result<LogicalPlan> {
+pub fn restricted(query: &LogicalPlan, stored: &Schema, groups: Option<(&Groups, Skipping)>) -> Result<LogicalPlan> {
     let schema = query.schema();
     let columns = stored.fields().iter().map(|field| match place_of(schema, field.name()) {
         Some(place) => stored_value(schema, place, field),
@@ -125,7 +136,7 @@ pub fn restricted(query: &LogicalPlan, stored: &Schema, groups: Option<&Groups>)
     let plan = projected(columns.collect::<Result<_>>()?, query.clone())?;
     match groups {
         None => Ok(plan),
-        Some(groups) => Ok(LogicalPlan::Filter(Filter::try_new(groups.holds(), Arc::new(plan))?)),
+        Some((groups, skipping)) => Ok(LogicalPlan::Filter(Filter::try_new(groups.holds(skipping), Arc::new(plan))?)),
     }
 }
 

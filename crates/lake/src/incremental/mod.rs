@@ -20,6 +20,6 @@ mod tests;
 use apart::WORKSPACE;
 pub use apart::apart;
 pub use forecast::forecast;
-pub use groups::{Collected, Groups, restricted};
+pub use groups::{Collected, Groups, Skipping, restricted};
 pub use refusal::{Refusal, Refused};
 pub use witness::{ChangedRows, Witness};

@@ -220,7 +220,7 @@ impl Stored {
             let table = MemTable::try_new(self.schema.clone(), vec![std::mem::take(&mut self.rows)]).unwrap();
             session.read_table(Arc::new(table)).unwrap().filter(groups.holds_not()).unwrap().collect().await.unwrap()
         };
-        let fresh = run(session, restricted(plan, &self.schema, Some(&groups)).unwrap()).await;
+        let fresh = run(session, restricted(plan, &self.schema, Some((&groups, Skipping::ByStatistics))).unwrap()).await;
         self.rows = kept.into_iter().chain(fresh).collect();
         Done::Refreshed(groups.columns().to_vec(), groups.len())
     }

@@ -178,7 +178,7 @@ async fn the_condition_on_groups_reaches_the_scan() {
         let Collected::All(groups) = Groups::collect(&session.state(), &witness, &stored, 10, usize::MAX).await.unwrap() else {
             panic!()
         };
-        let plan = session.state().optimize(&restricted(&plan, &stored, Some(&groups)).unwrap()).unwrap();
+        let plan = session.state().optimize(&restricted(&plan, &stored, Some((&groups, Skipping::Nothing))).unwrap()).unwrap();
         let text = plan.display_indent().to_string();
         let lines: Vec<&str> = text.lines().collect();
         let scan = lines.iter().position(|l| l.contains("TableScan: silver.facts") || l.contains("TableScan: f")).unwrap();
