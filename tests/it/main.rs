@@ -41,6 +41,7 @@ mod lifecycle;
 mod memory;
 mod public_data;
 mod quickstart;
+mod refresh;
 mod servers;
 mod sources;
 mod storm;

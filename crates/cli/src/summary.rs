@@ -129,6 +129,7 @@ fn strategy(strategy: Strategy) -> &'static str {
         Strategy::Append => "append",
         Strategy::Merge => "merge",
         Strategy::Replace => "replace",
+        Strategy::Refresh => "refresh",
     }
 }
 

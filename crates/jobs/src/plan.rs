@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lake::Result;
+use lake::incremental::forecast;
 use lake::pipeline::{Layer, TableName};
 use lake::table::{At, Scope, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub enum Action {
     Merge,
     /// Make rows anew.
     Replace,
+    /// Make those rows anew that the change touches.
+    Refresh,
     /// Nothing.
     None,
 }
@@ -123,12 +126,14 @@ impl Planner<'_> {
             None => Default::default(),
         };
         let outdated = marks.definition.is_some() && marks.definition != self.fingerprint();
-        let (mut files, mut bytes, mut rows, mut changed) = (0, 0, Some(0u64), false);
+        let (mut files, mut bytes, mut rows, mut changed) = (0, 0, Some(0u64), BTreeSet::new());
         for input in inputs {
             let Some(snapshot) = self.project.lake.snapshot(input, At::Latest).await? else { continue };
             let since = marks.inputs.get(&input.to_string()).copied().filter(|_| !outdated);
             let touched = touched(&snapshot, since, scope, self.name.layer).await?;
-            changed |= !touched.is_empty();
+            if !touched.is_empty() {
+                changed.insert(input.clone());
+            }
             let all = self.name.layer == Layer::Gold && !touched.is_empty();
             for file in snapshot.files(scope)?.into_iter().filter(|f| all || touched.contains(f.path.as_ref())) {
                 files += 1;
@@ -137,13 +142,25 @@ impl Planner<'_> {
             }
         }
         let write = if self.name.layer == Layer::Gold { Action::Replace } else { Action::Merge };
-        Ok(match (table.is_none(), outdated, upstream, changed) {
+        let refresh = self.refresh(&changed, marks.inputs.len() == inputs.len());
+        Ok(match (table.is_none(), outdated, upstream, !changed.is_empty()) {
             (true, ..) => self.answer(Action::Build, "the table does not exist yet", files, bytes, rows, upstream.is_none()),
             (_, true, ..) => self.answer(Action::Replace, "its definition changed", files, bytes, rows, upstream.is_none()),
             (_, _, Some(input), _) => self.answer(write, &format!("`{input}` will change"), files, bytes, rows, false),
-            (_, _, None, true) => self.answer(write, "its input changed", files, bytes, rows, true),
+            (_, _, None, true) => match refresh {
+                // How much of that pays is known when the change is read.
+                Some(reason) => self.answer(Action::Refresh, &reason, files, bytes, rows, false),
+                None => self.answer(write, "its input changed", files, bytes, rows, true),
+            },
             (_, _, None, false) => self.answer(Action::None, "its input did not change", 0, 0, Some(0), true),
         })
+    }
+
+    /// Why the table could be refreshed by groups after a change to `inputs`; `None` when it cannot.
+    fn refresh(&self, inputs: &BTreeSet<TableName>, absorbed: bool) -> Option<String> {
+        let table = self.project.compiled.gold.get(self.name).filter(|_| absorbed && !inputs.is_empty())?;
+        let columns = forecast(table, inputs).ok()?;
+        Some(format!("its input changed; where that is little, only groups of {} are computed", columns.join(", ")))
     }
 
     fn fingerprint(&self) -> Option<i64> {

@@ -45,6 +45,8 @@ pub enum Strategy {
     Merge,
     /// The partitions of the workspaces that changed were replaced.
     Replace,
+    /// Those groups of a query's result that the change touches were computed again.
+    Refresh,
 }
 
 /// One run of a pipeline. `null` is unknown, `0` is exactly zero.
@@ -81,6 +83,9 @@ pub struct TableReport {
     pub status: TableStatus,
     /// `null` when nothing was written.
     pub strategy: Option<Strategy>,
+    /// Why that strategy (gold); holds no row values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Rows that reached the table's checks: records of files (bronze), rows of the input (silver), rows the query
     /// returned (gold).
     pub rows_read: u64,
@@ -212,6 +217,7 @@ impl TableReport {
             table: table.into(),
             status: TableStatus::Unchanged,
             strategy: None,
+            reason: None,
             rows_read: 0,
             rows_written: 0,
             rows_deleted: 0,

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
 use crate::pipeline::{Layer, TableName, quote_hidden_names};
 use crate::query_error::{missing_table, query_error};
-use crate::table::{At, Footprint, Scope, Snapshot};
+use crate::table::{At, DataFile, Footprint, Scope, Snapshot};
 use crate::workspace_id::WorkspaceId;
 
 /// A tenant's view of the lake. Cheap to clone.
@@ -30,11 +30,13 @@ pub struct Workspace {
     at: At,
     /// Tables that are read at a version chosen before.
     pinned: Arc<BTreeMap<TableName, Snapshot>>,
+    /// Their files with this workspace's rows, where someone has gone through them all before.
+    pinned_files: Arc<BTreeMap<TableName, Vec<DataFile>>>,
 }
 
 impl Workspace {
     pub(crate) fn new(lake: Lake, id: WorkspaceId) -> Self {
-        Self { lake, id, at: At::Latest, pinned: Arc::default() }
+        Self { lake, id, at: At::Latest, pinned: Arc::default(), pinned_files: Arc::default() }
     }
 
     /// The same workspace as its tables were at a version or time.
@@ -49,6 +51,18 @@ impl Workspace {
     pub fn pinned(mut self, snapshots: Arc<BTreeMap<TableName, Snapshot>>) -> Self {
         self.pinned = snapshots;
         self
+    }
+
+    /// As [`Workspace::pinned`], with the files of those tables that hold this workspace's rows. Others among them are not read.
+    #[must_use]
+    pub fn pinned_to(
+        mut self,
+        snapshots: Arc<BTreeMap<TableName, Snapshot>>,
+        mut files: BTreeMap<TableName, Vec<DataFile>>,
+    ) -> Self {
+        files.values_mut().for_each(|files| files.retain(|f| f.workspace.as_deref() == Some(self.id.as_str())));
+        self.pinned_files = Arc::new(files);
+        self.pinned(snapshots)
     }
 
     /// Its name.
@@ -200,6 +214,9 @@ impl SchemaProvider for LayerSchema {
         let Ok(name) = TableName::checked(self.layer, name) else { return Ok(None) };
         let external = |e: Error| DataFusionError::External(Box::new(e));
         if let Some(snapshot) = self.workspace.pinned.get(&name) {
+            if let Some(files) = self.workspace.pinned_files.get(&name) {
+                return snapshot.provider_of(files.clone()).await.map(Some).map_err(external);
+            }
             return snapshot.provider(&self.workspace.scope()).await.map(Some).map_err(external);
         }
         let Some(snapshot) = self.workspace.lake.snapshot(&name, self.workspace.at).await.map_err(external)? else {

@@ -77,6 +77,7 @@ fn action(action: Action) -> (&'static str, Tone) {
         Action::Append => ("append", Tone::Good),
         Action::Merge => ("merge", Tone::Good),
         Action::Replace => ("replace", Tone::Caution),
+        Action::Refresh => ("refresh", Tone::Good),
         Action::None => ("none", Tone::Faint),
     }
 }

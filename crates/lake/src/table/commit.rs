@@ -237,7 +237,7 @@ fn operation(strategy: Strategy) -> DeltaOperation {
     match strategy {
         Strategy::Append => DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None },
         Strategy::Replace => DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by, predicate: None },
-        Strategy::Merge => DeltaOperation::Merge {
+        Strategy::Merge | Strategy::Refresh => DeltaOperation::Merge {
             predicate: None,
             merge_predicate: None,
             matched_predicates: vec![],

@@ -35,6 +35,8 @@ pub struct CommitFiles {
     pub version: i64,
     /// The run that made it, when a run of `lake` did.
     pub run_id: Option<String>,
+    /// Whether the table's columns changed with it.
+    pub columns_changed: bool,
     /// Files whose rows are new.
     pub added: Vec<LoggedFile>,
     /// Files whose rows are gone.
@@ -48,6 +50,7 @@ struct LogLine {
     add: Option<FileLine>,
     remove: Option<FileLine>,
     txn: Option<TransactionLine>,
+    meta_data: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -117,12 +120,13 @@ pub(crate) async fn commits(log: &dyn LogStore, after: i64, to: i64, mentions: M
 }
 
 fn commit_files(version: i64, bytes: &Bytes, mentions: Mentions) -> Result<CommitFiles> {
-    let mut files = CommitFiles { version, run_id: None, added: vec![], removed: vec![] };
+    let mut files = CommitFiles { version, run_id: None, columns_changed: false, added: vec![], removed: vec![] };
     let meant = |file: &FileLine| file.data_change || mentions == Mentions::All;
     for line in lines(bytes) {
         let line = line?;
         files.added.extend(line.add.filter(meant).map(FileLine::into_file));
         files.removed.extend(line.remove.filter(meant).map(FileLine::into_file));
+        files.columns_changed |= line.meta_data.is_some();
         files.run_id = files.run_id.or(line.commit_info.and_then(|i| i.run_id));
     }
     Ok(files)

@@ -1,5 +1,6 @@
 //! A Delta table of the lake: its snapshot as a list of files, its log, writing and committing.
 
+mod changes;
 mod checkpoint;
 mod commit;
 mod encode;
@@ -21,6 +22,7 @@ mod turn;
 mod upload;
 mod write;
 
+pub use changes::{ChangedScan, FileRows, Positions, RowChanges};
 pub use commit::{Change, Committed, SchemaChange, bytes_of};
 pub use footprint::Footprint;
 pub use history::{At, HistoryEntry};

@@ -9,6 +9,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{DFSchema, Result, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -18,8 +19,10 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::RowNumber;
+use parquet::arrow::arrow_reader::RowSelection;
 use url::Url;
 
+use crate::table::changes::Positions;
 use crate::table::progress::fingerprint;
 use crate::table::snapshot::DataFile;
 use crate::workspace_id::WORKSPACE_COLUMN;
@@ -36,6 +39,8 @@ pub(crate) struct FileScan {
     store: Arc<dyn ObjectStore>,
     store_url: String,
     files: Vec<DataFile>,
+    /// By place in `files`: the rows of the file that are read, where not all are.
+    rows: Vec<Option<Positions>>,
     file_column: bool,
     place_column: Option<FieldRef>,
 }
@@ -57,7 +62,13 @@ impl FileScan {
         files: Vec<DataFile>,
     ) -> Self {
         let store_url = format!("lake://{:016x}.{}/", fingerprint([root.as_str()]), number.unwrap_or_default());
-        Self { schema, store, store_url, files, file_column: false, place_column: None }
+        Self { schema, store, store_url, files, rows: vec![], file_column: false, place_column: None }
+    }
+
+    /// Reads some rows of each file only.
+    pub(crate) fn with_rows(mut self, rows: Vec<Option<Positions>>) -> Self {
+        self.rows = rows;
+        self
     }
 
     /// Adds [`FILE_COLUMN`].
@@ -104,6 +115,10 @@ impl FileScan {
         out.partition_values = vec![ScalarValue::Utf8(file.workspace.clone())];
         if self.file_column {
             out.partition_values.push(ScalarValue::UInt32(u32::try_from(index).ok()));
+        }
+        if let Some(Some(rows)) = self.rows.get(index) {
+            let selection = RowSelection::from_consecutive_ranges(rows.ranges(), rows.of());
+            out.extensions.insert(ParquetRowSelection::new(selection));
         }
         out
     }

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::TableName;
 use crate::query_error::query_error;
 use crate::storage::Root;
+use crate::table::changes::Positions;
 use crate::table::commit::delta_error;
 use crate::table::footprint::Footprint;
 use crate::table::history::At;
@@ -172,7 +173,11 @@ impl Snapshot {
 
     /// A provider of the rows of `scope` at this version.
     pub async fn provider(&self, scope: &Scope) -> Result<Arc<dyn TableProvider>> {
-        let files = self.files(scope)?;
+        self.provider_of(self.files(scope)?).await
+    }
+
+    /// A provider of the rows of `files`, which must be files of this snapshot.
+    pub(crate) async fn provider_of(&self, files: Vec<DataFile>) -> Result<Arc<dyn TableProvider>> {
         if files.iter().any(|f| f.has_deletion_vector) {
             self.delta_provider(&files).await
         } else {
@@ -183,6 +188,12 @@ impl Snapshot {
     /// A provider of the rows of `files`, which must be files of this snapshot without deletion vectors.
     pub fn scan_files(&self, files: Vec<DataFile>) -> Arc<dyn TableProvider> {
         Arc::new(self.scan(files))
+    }
+
+    /// As [`Snapshot::scan_files`], of some of the rows of each file. The files need not be of this snapshot.
+    pub(crate) fn scan_rows(&self, files: Vec<(DataFile, Option<Positions>)>) -> Arc<dyn TableProvider> {
+        let (files, rows) = files.into_iter().unzip();
+        Arc::new(self.scan(files).with_rows(rows))
     }
 
     /// As [`Snapshot::scan_files`], with the column [`FILE_COLUMN`]: the index of each row's file in `files`.
