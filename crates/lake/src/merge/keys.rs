@@ -43,6 +43,12 @@ impl KeyHasher {
     }
 }
 
+/// A hash of each row of `columns`.
+pub(crate) fn hashes_of(columns: &[ArrayRef]) -> Result<Vec<u64>> {
+    let mut hashes = vec![];
+    KeyHasher::new().hash(columns, &mut hashes).map(|()| hashes)
+}
+
 /// The part of a hash, and what is kept of it.
 fn split(hash: u64) -> (usize, u64) {
     ((hash >> 56) as usize, (hash >> 24) & 0xffff_ffff)

@@ -18,6 +18,7 @@ pub use apply::{MergeOutcome, merge, merge_candidates};
 pub use candidates::Candidates;
 
 use apply::{Fate, Merge, match_error};
+pub(crate) use keys::hashes_of;
 
 use crate::workspace_id::WORKSPACE_COLUMN;
 

@@ -12,15 +12,13 @@ use deltalake::kernel::scalars::ScalarExt;
 use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
-use tempfile::SpooledTempFile;
 
-use crate::budget::Budget;
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::statistics::{StatsColumns, statistics};
+use crate::table::waiting::{Content, Overflow, Waiting};
 use crate::workspace_id::WORKSPACE_COLUMN;
 
 /// Bytes of rows that are encoded before the memory they take is looked at.
@@ -32,19 +30,11 @@ const WORTH_A_THREAD: usize = 512;
 /// The most rows of a row group.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
-/// How data files are encoded.
-fn properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_created_by(format!("lake {}", env!("CARGO_PKG_VERSION")))
-        .build()
-}
-
 /// A file that takes rows.
 pub(super) struct OpenFile {
     path: Path,
     workspace: String,
-    file: SerializedFileWriter<SpooledTempFile>,
+    file: SerializedFileWriter<Waiting>,
     columns: ArrowRowGroupWriterFactory,
     group: Option<RowGroup>,
     row_group: usize,
@@ -92,24 +82,22 @@ impl RowGroup {
 pub(super) struct EncodedFile {
     pub(super) add: Add,
     pub(super) path: Path,
-    pub(super) bytes: SpooledTempFile,
-    pub(super) size: u64,
+    pub(super) content: Content,
 }
 
 impl OpenFile {
-    /// A file of `workspace`, kept in memory up to its share of `budget` and then in `folder`; `schema` is without the partition column.
-    pub(super) fn create(workspace: &str, schema: &SchemaRef, budget: Budget, folder: &FilePath) -> Result<Self> {
-        let spooled = SpooledTempFile::new_in(budget.encoded(), folder);
-        let writer = ArrowWriter::try_new(spooled, schema.clone(), Some(properties())).map_err(failed)?;
+    /// A file at `path`, of `workspace`; `schema` is without the partition column.
+    pub(super) fn create(
+        path: Path,
+        workspace: &str,
+        schema: &SchemaRef,
+        properties: WriterProperties,
+        waiting: Waiting,
+        row_group: usize,
+    ) -> Result<Self> {
+        let writer = ArrowWriter::try_new(waiting, schema.clone(), Some(properties)).map_err(failed)?;
         let (file, columns) = writer.into_serialized_writer().map_err(failed)?;
-        Ok(Self {
-            path: path(workspace)?,
-            workspace: workspace.to_string(),
-            file,
-            columns,
-            group: None,
-            row_group: budget.row_group(),
-        })
+        Ok(Self { path, workspace: workspace.to_string(), file, columns, group: None, row_group })
     }
 
     /// The rows of a batch in steps after which it is time to look at the memory they take.
@@ -158,7 +146,8 @@ impl OpenFile {
         self.end_row_group()?;
         let metadata = self.file.finish().map_err(failed)?;
         let size = self.file.bytes_written() as u64;
-        let bytes = std::mem::replace(self.file.inner_mut(), SpooledTempFile::new(0));
+        let none = Waiting::new(0, Overflow::Temporary(FilePath::new("").to_path_buf()));
+        let content = std::mem::replace(self.file.inner_mut(), none).finish().map_err(|e| failed(e.into()))?;
         let add = Add {
             path: self.path.to_string(),
             size: i64::try_from(size).unwrap_or(i64::MAX),
@@ -172,12 +161,12 @@ impl OpenFile {
             default_row_commit_version: None,
             clustering_provider: None,
         };
-        Ok(EncodedFile { add, path: self.path, bytes, size })
+        Ok(EncodedFile { add, path: self.path, content })
     }
 }
 
 /// A new path in the folder of the workspace's partition.
-fn path(workspace: &str) -> Result<Path> {
+pub(super) fn path(workspace: &str) -> Result<Path> {
     let value = Scalar::String(workspace.to_string()).serialize_encoded();
     let name = format!("{WORKSPACE_COLUMN}={value}/part-00000-{}-c000.snappy.parquet", uuid::Uuid::new_v4());
     Path::parse(name).map_err(|e| Error::new(ErrorKind::Internal, "a workspace's name makes no path").with_source(e))
@@ -188,9 +177,9 @@ fn failed(source: ParquetError) -> Error {
     match source {
         ParquetError::External(_) => Error::new(
             ErrorKind::Storage,
-            format!("a file of the table cannot be kept in the folder for temporary files: {source}"),
+            format!("a file of the table cannot be written, or not be kept in the folder for temporary files: {source}"),
         )
-        .with_hint("see that it has room and may be written to; `TMPDIR` names another one")
+        .with_hint("see that both have room and may be written to; `TMPDIR` names another folder for temporary files")
         .with_source(source),
         other => Error::new(ErrorKind::Internal, "rows cannot be encoded as Parquet").with_source(other),
     }

@@ -99,6 +99,11 @@ impl Footprint {
         Arc::new(Noted::new(store, root, self.0.notes.clone()))
     }
 
+    /// Notes a file of `table` that is written without passing the store; `path` is below the table's folder.
+    pub(crate) fn wrote(&self, table: &TableName, path: &Path) {
+        self.0.notes.note(&format!("{}/{path}", super::snapshot::folder(table)), Touch::Written);
+    }
+
     /// A number that no other footprint has at this time.
     pub(crate) fn number(&self) -> usize {
         self.0.number.0

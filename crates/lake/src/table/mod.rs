@@ -18,8 +18,10 @@ mod restore;
 mod scan;
 mod snapshot;
 mod statistics;
+mod tuning;
 mod turn;
 mod upload;
+mod waiting;
 mod write;
 
 pub use changes::{ChangedScan, FileRows, Positions, RowChanges};

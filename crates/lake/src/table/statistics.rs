@@ -28,7 +28,7 @@ impl StatsColumns {
         Self::First(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    fn holds(&self, place: usize, name: &str) -> bool {
+    pub(super) fn holds(&self, place: usize, name: &str) -> bool {
         match self {
             Self::Named(names) => names.iter().any(|n| n == name),
             Self::First(count) => place < *count,

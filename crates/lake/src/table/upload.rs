@@ -1,18 +1,19 @@
 //! Complete files on their way to the store: a few parts at a time, whatever the number of files.
 
-use std::io::{Read, Seek};
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use deltalake::kernel::Add;
+use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
-use tempfile::SpooledTempFile;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::explain;
 use crate::table::encode::EncodedFile;
+use crate::table::waiting::{Content, Staged};
 
 /// Bytes of a part. The last one may be smaller; all others are equal, as some stores want it.
 const PART_BYTES: usize = 8 << 20;
@@ -62,26 +63,48 @@ impl Uploads {
 }
 
 async fn send(store: Arc<dyn ObjectStore>, parts: Arc<Semaphore>, file: EncodedFile) -> Result<Add> {
-    let EncodedFile { add, path, mut bytes, size } = file;
-    bytes.rewind().map_err(unreadable)?;
-    if size <= PART_BYTES as u64 {
-        let _permit = parts.acquire().await.map_err(broken)?;
-        let (_, all) = next_part(bytes).await?;
-        store.put(&path, PutPayload::from(all)).await.map_err(refused)?;
-        return Ok(add);
-    }
-    let mut upload = store.put_multipart(&path).await.map_err(refused)?;
-    match send_parts(upload.as_mut(), &parts, bytes).await {
-        Ok(()) => Ok(add),
-        Err(error) => {
-            // What cannot be given up is removed by the store's own rules for unfinished uploads.
-            let _ = upload.abort().await;
-            Err(error)
+    let EncodedFile { add, path, content } = file;
+    match content {
+        Content::Staged(staged) => publish(staged).await?,
+        Content::Memory(bytes) if bytes.len() <= PART_BYTES => {
+            let _permit = parts.acquire().await.map_err(broken)?;
+            store.put(&path, PutPayload::from(bytes)).await.map_err(refused)?;
         }
+        Content::Memory(bytes) => send_in_parts(&*store, &parts, &path, std::io::Cursor::new(bytes)).await?,
+        Content::File(file) => send_in_parts(&*store, &parts, &path, file).await?,
     }
+    Ok(add)
 }
 
-async fn send_parts(upload: &mut dyn MultipartUpload, parts: &Arc<Semaphore>, mut bytes: SpooledTempFile) -> Result<()> {
+async fn publish(staged: Staged) -> Result<()> {
+    let failed = |e: std::io::Error| {
+        Error::new(ErrorKind::Storage, "a file of the table cannot be written")
+            .with_hint("see that the disk has room and may be written to; nothing was committed, and a rerun goes on from here")
+            .with_source(e)
+    };
+    tokio::task::spawn_blocking(|| staged.publish()).await.map_err(broken)?.map_err(failed)
+}
+
+async fn send_in_parts(
+    store: &dyn ObjectStore,
+    parts: &Arc<Semaphore>,
+    path: &Path,
+    bytes: impl Read + Send + 'static,
+) -> Result<()> {
+    let mut upload = store.put_multipart(path).await.map_err(refused)?;
+    let sent = send_parts(upload.as_mut(), parts, bytes).await;
+    if sent.is_err() {
+        // What cannot be given up is removed by the store's own rules for unfinished uploads.
+        let _ = upload.abort().await;
+    }
+    sent
+}
+
+async fn send_parts(
+    upload: &mut dyn MultipartUpload,
+    parts: &Arc<Semaphore>,
+    mut bytes: impl Read + Send + 'static,
+) -> Result<()> {
     let mut sending: JoinSet<object_store::Result<()>> = JoinSet::new();
     loop {
         let permit = parts.clone().acquire_owned().await.map_err(broken)?;
@@ -106,7 +129,7 @@ async fn send_parts(upload: &mut dyn MultipartUpload, parts: &Arc<Semaphore>, mu
 }
 
 /// Reads the next part; it is empty at the end.
-async fn next_part(mut bytes: SpooledTempFile) -> Result<(SpooledTempFile, Bytes)> {
+async fn next_part<R: Read + Send + 'static>(mut bytes: R) -> Result<(R, Bytes)> {
     let read = tokio::task::spawn_blocking(move || {
         let mut part = Vec::with_capacity(PART_BYTES);
         bytes.by_ref().take(PART_BYTES as u64).read_to_end(&mut part)?;
@@ -134,19 +157,24 @@ fn broken(source: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, Write};
 
     use object_store::local::LocalFileSystem;
-    use object_store::path::Path;
 
     use super::*;
 
     fn file(name: &str, size: usize) -> EncodedFile {
-        let mut bytes = SpooledTempFile::new(1 << 10);
         let content: Vec<u8> = (0..size).map(|i| u8::try_from(i * 7919 % 251).unwrap()).collect();
-        bytes.write_all(&content).unwrap();
+        let content = if size > 1 << 10 {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&content).unwrap();
+            file.rewind().unwrap();
+            Content::File(file)
+        } else {
+            Content::Memory(content)
+        };
         let add = Add { path: name.to_string(), ..Default::default() };
-        EncodedFile { add, path: Path::from(name), bytes, size: size as u64 }
+        EncodedFile { add, path: Path::from(name), content }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Writing rows to Parquet files of a table, before any commit mentions them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray, new_null_array};
@@ -11,14 +11,21 @@ use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::common::nested_struct::cast_column;
 use deltalake::kernel::Add;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
 
 use crate::budget::Budget;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::table::encode::OpenFile;
+use crate::pipeline::TableName;
+use crate::storage::explain;
+use crate::table::encode::{OpenFile, path};
+use crate::table::footprint::Footprint;
 use crate::table::snapshot::Snapshot;
 use crate::table::statistics::StatsColumns;
+use crate::table::tuning::Tuning;
 use crate::table::upload::Uploads;
+use crate::table::waiting::{Overflow, Waiting};
 use crate::workspace_id::WORKSPACE_COLUMN;
 
 /// How files are written.
@@ -50,6 +57,8 @@ pub struct TableWriter {
     schema: SchemaRef,
     stats: StatsColumns,
     options: WriterOptions,
+    place: Place,
+    tuning: Option<Tuning>,
     staged: Vec<RecordBatch>,
     staged_bytes: usize,
     open: HashMap<String, OpenFile>,
@@ -72,6 +81,8 @@ impl TableWriter {
         Self {
             schema,
             stats: StatsColumns::of(table),
+            place: Place::of(table),
+            tuning: None,
             uploads: Uploads::new(store, options.budget.uploads()),
             options,
             staged: vec![],
@@ -172,7 +183,7 @@ impl TableWriter {
         for step in OpenFile::steps(&rows) {
             let file = match self.open.remove(&workspace) {
                 Some(file) => file,
-                None => OpenFile::create(&workspace, &step.schema(), self.options.budget, &self.options.folder)?,
+                None => self.create(&workspace, &step)?,
             };
             let file = self.open.entry(workspace.clone()).or_insert(file);
             let before = file.held();
@@ -184,6 +195,15 @@ impl TableWriter {
             self.end_great_row_groups()?;
         }
         Ok(())
+    }
+
+    /// A file of `workspace`, of which `rows` are the first.
+    fn create(&mut self, workspace: &str, rows: &RecordBatch) -> Result<OpenFile> {
+        let path = path(workspace)?;
+        let waiting = Waiting::new(self.options.budget.encoded(), self.place.overflow(&path, &self.options.folder)?);
+        let tuning = self.tuning.get_or_insert_with(|| Tuning::of(rows));
+        let properties = tuning.properties(rows.schema_ref(), &self.stats);
+        OpenFile::create(path, workspace, rows.schema_ref(), properties, waiting, self.options.budget.row_group())
     }
 
     fn end_great_row_groups(&mut self) -> Result<()> {
@@ -199,7 +219,9 @@ impl TableWriter {
     async fn finish_file(&mut self, workspace: &str) -> Result<()> {
         let Some(file) = self.open.remove(workspace) else { return Ok(()) };
         self.held -= file.held().min(self.held);
-        self.uploads.start(file.finish(&self.stats)?).await
+        let file = file.finish(&self.stats)?;
+        self.place.note(&file.path);
+        self.uploads.start(file).await
     }
 
     async fn finish_open(&mut self) -> Result<()> {
@@ -221,6 +243,36 @@ impl TableWriter {
     pub async fn finish(mut self) -> Result<Vec<Add>> {
         self.end_workspace().await?;
         self.uploads.finish().await
+    }
+}
+
+/// Where a table's files are.
+struct Place {
+    /// The table's folder, when it is on a local disk.
+    local: Option<LocalFileSystem>,
+    footprint: Option<Footprint>,
+    table: TableName,
+}
+
+impl Place {
+    fn of(table: &Snapshot) -> Self {
+        let folder = table.delta().table_url().to_file_path().ok();
+        let local = folder.and_then(|folder| LocalFileSystem::new_with_prefix(folder).ok());
+        Self { local, footprint: table.footprint().cloned(), table: table.name().clone() }
+    }
+
+    /// Where the bytes of a file wait when they are too many for memory.
+    fn overflow(&self, path: &Path, folder: &FilePath) -> Result<Overflow> {
+        let Some(local) = &self.local else { return Ok(Overflow::Temporary(folder.to_path_buf())) };
+        let target = local.path_to_filesystem(path).map_err(|e| explain("a file of the table has no place", e))?;
+        Ok(Overflow::Beside(target))
+    }
+
+    /// Notes that a file is written, since one that gets its place by a name does not pass the store.
+    fn note(&self, path: &Path) {
+        if let Some(footprint) = &self.footprint {
+            footprint.wrote(&self.table, path);
+        }
     }
 }
 

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array, new_null_array};
 use arrow::compute::{concat, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::query_error::query_error;
+use crate::verdict::judge::safe_cast;
 
 /// An expression that is ready to run over batches of one schema.
 #[derive(Debug, Clone)]
 pub(super) struct Evaluator {
     expr: Arc<dyn PhysicalExpr>,
     data_type: DataType,
+    /// What is cast to a decimal, nulls standing for what does not fit, when the expression is no more than that.
+    cast: Option<Arc<dyn PhysicalExpr>>,
 }
 
 /// Values of an expression, and the rows it failed on (their value is null).
@@ -30,9 +33,14 @@ impl Evaluator {
     pub(super) fn new(session: &SessionContext, expr: &Expr, schema: &SchemaRef) -> Result<Self> {
         let fail = |e| query_error("cannot prepare an expression", e);
         let columns = DFSchema::try_from(schema.as_ref().clone()).map_err(fail)?;
+        let cast = match expr {
+            Expr::TryCast(cast) => Some(session.state().create_physical_expr((*cast.expr).clone(), &columns).map_err(fail)?),
+            _ => None,
+        };
         let expr = session.state().create_physical_expr(expr.clone(), &columns).map_err(fail)?;
         let data_type = expr.data_type(schema).map_err(fail)?;
-        Ok(Self { expr, data_type })
+        let cast = cast.filter(|_| matches!(data_type, DataType::Decimal128(..)));
+        Ok(Self { expr, data_type, cast })
     }
 
     pub(super) fn data_type(&self) -> &DataType {
@@ -54,7 +62,14 @@ impl Evaluator {
 
     fn run_part(&self, batch: &RecordBatch, start: usize, parts: &mut Vec<ArrayRef>, failed: &mut Vec<usize>) -> Result<()> {
         let rows = batch.num_rows();
-        match self.expr.evaluate(batch).and_then(|v| v.into_array(rows)) {
+        let values = match &self.cast {
+            None => self.expr.evaluate(batch).and_then(|v| v.into_array(rows)),
+            Some(given) => {
+                let given = given.evaluate(batch).and_then(|v| v.into_array(rows));
+                given.and_then(|given| safe_cast(&given, &self.data_type).map_err(|e| DataFusionError::External(e.into())))
+            }
+        };
+        match values {
             Ok(values) => parts.push(values),
             Err(_) if rows <= 1 => {
                 failed.push(start);

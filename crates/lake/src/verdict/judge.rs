@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -13,6 +13,7 @@ use datafusion::prelude::SessionContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::{DELETE_COLUMN, MergeSpec, Sequence};
 use crate::pipeline::Otherwise;
+use crate::verdict::decimal::text_to_decimal;
 use crate::verdict::evaluate::Evaluator;
 use crate::verdict::{Judged, REASON_COLUMN, RowRules, SEQUENCE_COLUMN, Tally};
 use crate::workspace_id::WORKSPACE_COLUMN;
@@ -322,9 +323,13 @@ fn quarantine_schema(source: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(rows.chain([reason]).collect::<Vec<_>>()))
 }
 
-fn safe_cast(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+/// `values` as `data_type`, null where one does not fit.
+pub(super) fn safe_cast(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
     if values.data_type() == data_type {
         return Ok(values.clone());
+    }
+    if let (Some(texts), DataType::Decimal128(precision, scale)) = (values.as_string_opt::<i32>(), data_type) {
+        return text_to_decimal(texts, *precision, *scale).map_err(internal);
     }
     cast_with_options(values, data_type, &CastOptions { safe: true, ..Default::default() }).map_err(internal)
 }

@@ -1,6 +1,7 @@
 //! What becomes of each row of a silver table's input: one pass over a batch evaluates `where`, casts, required columns and
 //! expectations, and parts the rows.
 
+mod decimal;
 mod evaluate;
 mod judge;
 
