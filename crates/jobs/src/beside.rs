@@ -104,7 +104,7 @@ impl Beside {
             (schema.fields() != old.fields()).then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: None });
         let strategy = if removes.is_empty() { Strategy::Append } else { Strategy::Replace };
         let basis = if removes.is_empty() { Basis::Nothing } else { Basis::Table };
-        let change = Change { adds, removes, transactions: advance(&progress), schema, basis };
+        let change = Change { adds, removes, transactions: advance(&progress), schema, basis, ..Default::default() };
         table.commit(change, strategy, run_id).await.map(|_| ())
     }
 }

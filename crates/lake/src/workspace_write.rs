@@ -116,6 +116,7 @@ impl Workspace {
             transactions: self.transaction(once),
             schema: None,
             basis: Basis::Workspaces([self.id().to_string()].into()),
+            moves: merged.moves,
         };
         let version = target.commit(change, merged.strategy.unwrap_or(Strategy::Merge), "sdk").await?.version;
         Ok(Written { version, rows: merged.written, repeated: false })

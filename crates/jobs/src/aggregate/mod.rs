@@ -101,7 +101,8 @@ impl Job<'_> {
         let schema_change = (schema.fields() != without_workspace(state.gold.schema()).fields())
             .then(|| SchemaChange { schema: schema.as_ref().clone(), stats_columns: Some(stats_columns(&schema)) });
         let basis = self.context.scope.basis();
-        let change = Change { adds, removes, transactions: self.transactions(&state), schema: schema_change, basis };
+        let change =
+            Change { adds, removes, transactions: self.transactions(&state), schema: schema_change, basis, ..Default::default() };
         let committed = state.gold.commit(change, strategy, &self.context.run_id).await?;
         report.status = TableStatus::Written;
         report.strategy = Some(strategy);

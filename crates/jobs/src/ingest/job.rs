@@ -306,7 +306,14 @@ impl<'a> Job<'a> {
         let all = crate::schema::extended(&old, &bronze_schema(&settle(&loaded.raw)));
         let schema = (all.fields() != old.fields()).then_some(SchemaChange { schema: all, stats_columns: None });
         let transactions = self.transactions(pending);
-        let change = Change { adds: loaded.adds, removes: HashSet::new(), transactions, schema, basis: Basis::Nothing };
+        let change = Change {
+            adds: loaded.adds,
+            removes: HashSet::new(),
+            transactions,
+            schema,
+            basis: Basis::Nothing,
+            ..Default::default()
+        };
         self.bronze.commit(change, Strategy::Append, &self.context.run_id).await
     }
 

@@ -221,7 +221,8 @@ impl<'a> Job<'a> {
         let transactions = self.progress.advance(&self.context.scope, &self.marks(input));
         let strategy = outcome.strategy.unwrap_or(Strategy::Append);
         let basis = self.context.scope.basis();
-        let change = Change { adds: outcome.adds, removes: outcome.removes, transactions, schema, basis };
+        let MergeOutcome { adds, removes, moves, .. } = outcome;
+        let change = Change { adds, removes, transactions, schema, moves, basis };
         self.silver.commit(change, strategy, &self.context.run_id).await
     }
 

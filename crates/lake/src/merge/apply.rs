@@ -19,7 +19,7 @@ use crate::query_error::query_error;
 use crate::report::Strategy;
 use crate::row_set::RowSet;
 use crate::spool::{Spool, SpoolWriter};
-use crate::table::{DataFile, FILE_COLUMN, PLACE_COLUMN, Scope, Snapshot, TableWriter, WriterOptions, conform};
+use crate::table::{DataFile, FILE_COLUMN, Moves, PLACE_COLUMN, Scope, Snapshot, TableWriter, WriterOptions, conform};
 
 /// What a merge would do to the table; nothing is committed yet.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub struct MergeOutcome {
     pub strategy: Option<Strategy>,
     /// Bytes written.
     pub bytes: u64,
+    /// Which rows of the files to remove go, and which files to add hold those that stay.
+    pub moves: Moves,
 }
 
 /// Merges `candidates` (rows of [`MergeSpec::candidates`], in any order) into `table`, as [`merge_candidates`] does.
@@ -188,11 +190,15 @@ impl Merge<'_> {
         outcome: &mut MergeOutcome,
     ) -> Result<()> {
         let schema = crate::table::with_workspace(&self.spec.columns);
-        let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::of(self.engine));
         if !beaten.is_empty() {
-            self.write_survivors(files, beaten, &mut writer).await?;
+            // In files of their own: whoever follows the table need not look at rows that only moved.
+            let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::of(self.engine));
+            let gone = self.write_survivors(files, beaten, &mut writer).await?;
+            outcome.adds = writer.finish().await?;
+            let moved = outcome.adds.iter().filter_map(|add| Path::parse(&add.path).ok()).collect();
+            outcome.moves = Moves { gone, moved };
         }
-        let before = writer.rows();
+        let mut writer = TableWriter::new(self.table, schema.clone(), WriterOptions::of(self.engine));
         let deleted = self.spec.tombstones();
         let mut tombstones = deleted.as_ref().map(|schema| SpoolWriter::new(schema.clone(), self.engine));
         let mut keep = winners.keep.as_ref().clone();
@@ -208,32 +214,40 @@ impl Merge<'_> {
             writer.write(&conform(&upserts, &schema)?).await?;
         }
         outcome.tombstones = tombstones.map(SpoolWriter::close).transpose()?;
-        outcome.written = writer.rows() - before;
-        outcome.adds = writer.finish().await?;
+        outcome.written = writer.rows();
+        outcome.adds.extend(writer.finish().await?);
         outcome.bytes = crate::table::bytes_of(&outcome.adds);
         Ok(())
     }
 
-    /// Writes the rows of files without those that are beaten.
-    async fn write_survivors(&self, files: &[DataFile], beaten: BTreeMap<u32, RowSet>, writer: &mut TableWriter) -> Result<()> {
+    /// Writes the rows of files without those that are beaten; gives these, with the number of rows of each file.
+    async fn write_survivors(
+        &self,
+        files: &[DataFile],
+        beaten: BTreeMap<u32, RowSet>,
+        writer: &mut TableWriter,
+    ) -> Result<BTreeMap<Path, (RowSet, u64)>> {
         let (touched, beaten): (Vec<DataFile>, Vec<RowSet>) =
             beaten.into_iter().filter_map(|(i, rows)| Some((files.get(i as usize)?.clone(), rows))).unzip();
+        let paths: Vec<Path> = touched.iter().map(|file| file.path.clone()).collect();
         let session = self.engine.scratch_session();
         let frame = session.read_table(self.table.scan_places(touched)).map_err(match_error)?;
         let mut stream = frame.execute_stream().await.map_err(match_error)?;
         let schema = writer.schema().clone();
+        let mut rows = vec![0u64; beaten.len()];
         while let Some(batch) = stream.try_next().await.map_err(match_error)? {
-            writer.write(&conform(&survivors(&batch, &beaten)?, &schema)?).await?;
+            writer.write(&conform(&survivors(&batch, &beaten, &mut rows)?, &schema)?).await?;
         }
-        Ok(())
+        Ok(paths.into_iter().zip(beaten.into_iter().zip(rows)).collect())
     }
 }
 
-/// The rows of `batch` that are not `beaten`, by file.
-fn survivors(batch: &RecordBatch, beaten: &[RowSet]) -> Result<RecordBatch> {
+/// The rows of `batch` that are not `beaten`, by file; counts all `rows` of each.
+fn survivors(batch: &RecordBatch, beaten: &[RowSet], rows: &mut [u64]) -> Result<RecordBatch> {
     let missing = || Error::new(ErrorKind::Internal, "rows of the table do not tell their place");
     let file = batch.column_by_name(FILE_COLUMN).and_then(|c| c.as_primitive_opt::<UInt32Type>()).ok_or_else(missing)?;
     let place = batch.column_by_name(PLACE_COLUMN).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(missing)?;
+    file.values().iter().filter_map(|f| usize::try_from(*f).ok()).for_each(|file| rows[file] += 1);
     let stays = |(file, place): (&u32, &i64)| !beaten.get(*file as usize).is_some_and(|b| b.holds(place.unsigned_abs()));
     let stays: BooleanArray = file.values().iter().zip(place.values()).map(stays).map(Some).collect();
     let internal = |e: arrow::error::ArrowError| Error::new(ErrorKind::Internal, "cannot part the table's rows").with_source(e);

@@ -100,8 +100,43 @@ impl Bench {
             let change = Change { adds: writer.finish().await.unwrap(), ..Default::default() };
             table.commit(change, How::Append, "run").await.unwrap();
         }
-        let change = Change { adds: done.adds, removes: done.removes, ..Default::default() };
+        let change = Change { adds: done.adds, removes: done.removes, moves: done.moves, ..Default::default() };
         table.commit(change, done.strategy.unwrap(), "run").await.unwrap();
+        self.check_changes(&table).await;
+    }
+
+    /// What the last commit says of rows that came and went leads from the table `before` to the table now.
+    async fn check_changes(&self, before: &Snapshot) {
+        let now = self.lake.snapshot(&self.name, At::Latest).await.unwrap().unwrap();
+        let changes = now.row_changes_since(before.version(), &Scope::Feed).await.unwrap().unwrap();
+        let [change] = changes.as_slice() else { panic!("not one commit") };
+        let mut rows = self.all_rows(before.scan_files(before.files(&Scope::Feed).unwrap())).await;
+        if let Some(changed) = now.scan_changed(&[], &change.removed).await.unwrap() {
+            for row in self.all_rows(changed.all).await {
+                let at = rows.iter().position(|r| *r == row).unwrap_or_else(|| panic!("{row} was not there"));
+                rows.swap_remove(at);
+            }
+        }
+        rows.extend(self.all_rows(now.scan_changed(&change.added, &[]).await.unwrap().unwrap().all).await);
+        rows.sort();
+        assert_eq!(rows, self.all_rows(now.scan_files(now.files(&Scope::Feed).unwrap())).await);
+    }
+
+    /// The rows of a scan as text, in order.
+    async fn all_rows(&self, scan: Arc<dyn datafusion::catalog::TableProvider>) -> Vec<String> {
+        let session = self.lake.engine().scratch_session();
+        let frame = session.read_table(scan).unwrap();
+        let columns = ["workspace_id", "id", "at", "text"].map(|c| datafusion::prelude::col(c));
+        let mut rows = vec![];
+        for batch in frame.select(columns).unwrap().collect().await.unwrap() {
+            for row in 0..batch.num_rows() {
+                let value = |c: &ArrayRef| arrow::util::display::array_value_to_string(c, row).unwrap();
+                let values = batch.columns().iter().map(|c| if c.is_null(row) { "null".into() } else { value(c) });
+                rows.push(values.collect::<Vec<_>>().join("|"));
+            }
+        }
+        rows.sort();
+        rows
     }
 
     async fn rows(&self, workspace: &str) -> BTreeMap<i64, (Option<i64>, Option<String>)> {

@@ -12,6 +12,7 @@ use object_store::path::Path;
 use crate::error::Result;
 use crate::storage::explain;
 use crate::table::log::LoggedFile;
+use crate::table::moves::Moves;
 use crate::table::progress::Scope;
 use crate::table::snapshot::{DataFile, Snapshot};
 
@@ -101,17 +102,23 @@ impl Snapshot {
     /// [`crate::ErrorKind::Storage`] when the log cannot be read.
     pub async fn row_changes_since(&self, after: i64, scope: &Scope) -> Result<Option<Vec<RowChanges>>> {
         let Some(commits) = self.changes_since(after).await? else { return Ok(None) };
-        let whole = |files: Vec<LoggedFile>| {
-            let own = files.into_iter().filter(|f| scope.holds(f.workspace.as_deref()));
-            own.map(|file| FileRows { file, rows: None }).collect()
-        };
-        let changes = commits.into_iter().map(|commit| RowChanges {
-            version: commit.version,
-            columns_changed: commit.columns_changed,
-            removed: whole(commit.removed),
-            added: whole(commit.added),
-        });
-        Ok(Some(changes.collect()))
+        let mut changes = vec![];
+        for commit in commits {
+            let moves = match &commit.moves {
+                Some(name) => self.kept_moves(name).await?.unwrap_or_default(),
+                None => Moves::default(),
+            };
+            let own = |f: &LoggedFile| scope.holds(f.workspace.as_deref());
+            let removed = commit.removed.into_iter().filter(own);
+            let added = commit.added.into_iter().filter(own).filter(|file| !moves.moved.contains(&file.path));
+            changes.push(RowChanges {
+                version: commit.version,
+                columns_changed: commit.columns_changed,
+                removed: removed.map(|file| FileRows { rows: moves.gone_from(&file.path), file }).collect(),
+                added: added.map(|file| FileRows { file, rows: None }).collect(),
+            });
+        }
+        Ok(Some(changes))
     }
 
     /// A scan of rows that changed; `None` when a file of them is no more.

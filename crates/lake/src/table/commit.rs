@@ -17,6 +17,7 @@ use crate::pipeline::TableName;
 use crate::report::Strategy;
 use crate::storage::{Root, explain};
 use crate::table::history::At;
+use crate::table::moves::Moves;
 use crate::table::rebase::{Basis, overtaking};
 use crate::table::snapshot::{Snapshot, folder};
 use crate::table::write::with_workspace;
@@ -39,6 +40,8 @@ pub struct Change {
     pub transactions: Vec<Transaction>,
     /// New columns, when the schema changes with this commit.
     pub schema: Option<SchemaChange>,
+    /// What is known of the rows of files that it rewrites.
+    pub moves: Moves,
     /// The rows it was computed from: commits of others that leave those alone do not mean to compute anew.
     pub basis: Basis,
 }
@@ -135,9 +138,10 @@ impl Snapshot {
     pub async fn commit(&self, change: Change, strategy: Strategy, run_id: &str) -> Result<Committed> {
         self.check_footprint(&change)?;
         let mark = uuid::Uuid::now_v7().to_string();
+        let moves = if change.moves.is_empty() { None } else { Some(self.keep_moves(&change.moves).await?) };
         let (mut base, mut resent, started) = (self.clone(), 0, Instant::now());
         loop {
-            let error = match base.send(&change, strategy, run_id, &mark).await {
+            let error = match base.send(&change, strategy, run_id, &mark, moves.as_deref()).await {
                 Ok(version) => return Ok(Committed { version, resent }),
                 Err(error) => error,
             };
@@ -164,7 +168,7 @@ impl Snapshot {
     }
 
     /// Sends a commit that follows exactly this snapshot; gives its version.
-    async fn send(&self, change: &Change, strategy: Strategy, run_id: &str, mark: &str) -> Result<i64> {
+    async fn send(&self, change: &Change, strategy: Strategy, run_id: &str, mark: &str, moves: Option<&str>) -> Result<i64> {
         let mut actions: Vec<Action> = change.adds.iter().cloned().map(Action::Add).collect();
         let removals = self.removals(&change.removes)?;
         if removals.len() != change.removes.len() {
@@ -181,7 +185,11 @@ impl Snapshot {
             .with_application_transactions(change.transactions.clone())
             .with_max_retries(0)
             .with_cleanup_expired_logs(self.log_cleanup())
-            .with_metadata([("lake.run_id".to_string(), run_id.into()), ("lake.commit".to_string(), mark.into())]);
+            .with_metadata(
+                [("lake.run_id", Some(run_id)), ("lake.commit", Some(mark)), ("lake.rows", moves)]
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key.to_string(), value?.into()))),
+            );
         let state = self.delta().snapshot().map_err(|e| delta_error("cannot read the table", e))?;
         let done = CommitBuilder::from(properties)
             .with_actions(actions)

@@ -175,14 +175,15 @@ impl Notes {
     }
 }
 
-/// The folder of a data file, given by its path below the root, and what it holds; `None` for logs, marks of deleted rows, which hold
-/// positions only, and what is no table.
+/// The folder of a data file, given by its path below the root, and what it holds; `None` for logs, marks of deleted or moved rows,
+/// which hold positions only, and what is no table.
 fn place(path: &str) -> Option<(&str, Place)> {
     let (folder, file) = path.rsplit_once('/')?;
     let mut parts = folder.splitn(3, '/');
     let (layer, table, partition) = (parts.next()?, parts.next()?, parts.next());
     let is_layer = Layer::ALL.iter().any(|l| l.as_str() == layer);
-    if !is_layer || partition.is_some_and(|p| p == "_delta_log" || p.starts_with("_delta_log/")) {
+    let is_log = |p: &str| p == "_delta_log" || p.starts_with("_delta_log/") || p == super::moves::FOLDER;
+    if !is_layer || partition.is_some_and(is_log) {
         return None;
     }
     if partition.is_none() && file.starts_with("deletion_vector_") && file.ends_with(".bin") {

@@ -37,6 +37,8 @@ pub struct CommitFiles {
     pub run_id: Option<String>,
     /// Whether the table's columns changed with it.
     pub columns_changed: bool,
+    /// The name of what it knows of the rows it moved.
+    pub(crate) moves: Option<String>,
     /// Files whose rows are new.
     pub added: Vec<LoggedFile>,
     /// Files whose rows are gone.
@@ -76,6 +78,8 @@ struct TransactionLine {
 struct InfoLine {
     #[serde(rename = "lake.run_id")]
     run_id: Option<String>,
+    #[serde(rename = "lake.rows")]
+    moves: Option<String>,
 }
 
 fn yes() -> bool {
@@ -120,14 +124,16 @@ pub(crate) async fn commits(log: &dyn LogStore, after: i64, to: i64, mentions: M
 }
 
 fn commit_files(version: i64, bytes: &Bytes, mentions: Mentions) -> Result<CommitFiles> {
-    let mut files = CommitFiles { version, run_id: None, columns_changed: false, added: vec![], removed: vec![] };
+    let mut files = CommitFiles { version, run_id: None, columns_changed: false, moves: None, added: vec![], removed: vec![] };
     let meant = |file: &FileLine| file.data_change || mentions == Mentions::All;
     for line in lines(bytes) {
         let line = line?;
         files.added.extend(line.add.filter(meant).map(FileLine::into_file));
         files.removed.extend(line.remove.filter(meant).map(FileLine::into_file));
         files.columns_changed |= line.meta_data.is_some();
-        files.run_id = files.run_id.or(line.commit_info.and_then(|i| i.run_id));
+        if let Some(info) = line.commit_info {
+            (files.run_id, files.moves) = (files.run_id.or(info.run_id), files.moves.or(info.moves));
+        }
     }
     Ok(files)
 }

@@ -120,6 +120,9 @@ impl Lake {
         }
         let begun_before = retained_from.min(Utc::now() - LONGEST_UPLOAD);
         let uploads = self.root().give_up_uploads(&folder(name), begun_before, options.dry_run).await?;
+        if !options.dry_run {
+            table.clean_moves().await?;
+        }
         let log_files = if options.dry_run { None } else { Some(table.clean_log().await?) };
         Ok(Some(VacuumReport { table: name.to_string(), dry_run: options.dry_run, files, bytes, uploads, log_files }))
     }
