@@ -86,6 +86,16 @@ impl Budget {
         self.part(32, 4 << 20, 64 << 20)
     }
 
+    /// Hashes of the keys of rows to merge, before they go to disk.
+    pub fn key_hashes(self) -> usize {
+        self.part(8, 32 << 20, 256 << 20)
+    }
+
+    /// What is compared of the winners of a merge, where they are looked up and not joined. No operator of a query works at that time.
+    pub fn looked_up(self) -> usize {
+        self.part(4, 64 << 20, 512 << 20)
+    }
+
     /// Bytes of records in a batch that is read from a source; several wait in a row.
     pub fn source_batch(self) -> usize {
         self.part(128, 1 << 20, 8 << 20)

@@ -105,7 +105,7 @@ impl Candidates {
             let best = best_of(&spec, &engine, &rows, lost.clone()).await?;
             lost.remove_all(&best);
         }
-        let few = compared <= engine.budget().set_aside();
+        let few = compared <= engine.budget().looked_up();
         let keys = keys.filter(|_| few);
         Ok(Winners { superseded: lost.count(), keep: Arc::new(lost.others(count)), rows, workspaces, hasher, keys })
     }

@@ -70,7 +70,7 @@ impl KeyWriter {
         Self {
             parts: vec![vec![]; PARTS],
             held: 0,
-            limit: engine.budget().set_aside(),
+            limit: engine.budget().key_hashes(),
             folder: engine.spill_folder(),
             disk: None,
             rows: 0,

@@ -126,7 +126,7 @@ impl Bench {
     async fn all_rows(&self, scan: Arc<dyn datafusion::catalog::TableProvider>) -> Vec<String> {
         let session = self.lake.engine().scratch_session();
         let frame = session.read_table(scan).unwrap();
-        let columns = ["workspace_id", "id", "at", "text"].map(|c| datafusion::prelude::col(c));
+        let columns = ["workspace_id", "id", "at", "text"].map(datafusion::prelude::col);
         let mut rows = vec![];
         for batch in frame.select(columns).unwrap().collect().await.unwrap() {
             for row in 0..batch.num_rows() {

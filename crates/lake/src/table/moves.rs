@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use chrono::{Duration, Utc};
@@ -27,6 +27,9 @@ use crate::table::snapshot::Snapshot;
 
 /// The folder in a table's own that holds them. Readers of the table pass it over.
 pub(crate) const FOLDER: &str = "_lake_rows";
+
+/// Rows that are written down at a time.
+const ENCODED_AT_ONCE: usize = 1 << 16;
 
 /// As long as the log keeps commits that name one.
 const RETENTION_DAYS: i64 = 30;
@@ -61,35 +64,24 @@ impl Moves {
 
     /// One row for each row that went (its file, its place, and the rows of its file) and for each file of moved rows (without a place).
     fn encode(&self) -> Result<Vec<u8>, ParquetError> {
-        let (mut files, mut places, mut counts) = (vec![], vec![], vec![]);
-        for (file, (rows, of)) in &self.gone {
-            for row in rows.iter() {
-                files.push(file.as_ref());
-                places.push(i64::try_from(row).ok());
-                counts.push(i64::try_from(*of).unwrap_or(i64::MAX));
-            }
-        }
-        let mut moved: Vec<&str> = self.moved.iter().map(AsRef::as_ref).collect();
-        moved.sort_unstable();
-        for file in moved {
-            files.push(file);
-            places.push(None);
-            counts.push(0);
-        }
-        let columns: [(&str, ArrayRef); 3] = [
-            ("file", Arc::new(StringArray::from(files))),
-            ("place", Arc::new(Int64Array::from(places))),
-            ("rows", Arc::new(Int64Array::from(counts))),
-        ];
-        let batch = RecordBatch::try_from_iter(columns).map_err(ParquetError::from)?;
         let place = ColumnPath::new(vec!["place".to_string()]);
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_column_dictionary_enabled(place.clone(), false)
             .set_column_encoding(place, Encoding::DELTA_BINARY_PACKED)
             .build();
-        let mut writer = ArrowWriter::try_new(vec![], batch.schema(), Some(properties))?;
-        writer.write(&batch)?;
+        let mut moved: Vec<&Path> = self.moved.iter().collect();
+        moved.sort_unstable();
+        let mut writer = ArrowWriter::try_new(vec![], columns(&[], &[], 0)?.schema(), Some(properties))?;
+        for (file, (rows, of)) in &self.gone {
+            let mut places = rows.iter().map(|row| i64::try_from(row).ok()).peekable();
+            while places.peek().is_some() {
+                let some: Vec<Option<i64>> = places.by_ref().take(ENCODED_AT_ONCE).collect();
+                writer.write(&columns(&vec![file.as_ref(); some.len()], &some, *of)?)?;
+            }
+        }
+        let moved: Vec<&str> = moved.into_iter().map(AsRef::as_ref).collect();
+        writer.write(&columns(&moved, &vec![None; moved.len()], 0)?)?;
         writer.into_inner()
     }
 
@@ -121,6 +113,18 @@ impl Moves {
         }
         Ok(moves)
     }
+}
+
+fn columns(files: &[&str], places: &[Option<i64>], of: u64) -> Result<RecordBatch, ParquetError> {
+    let counts = vec![i64::try_from(of).unwrap_or(i64::MAX); files.len()];
+    let fields = [("file", DataType::Utf8), ("place", DataType::Int64), ("rows", DataType::Int64)];
+    let schema = Schema::new(fields.map(|(name, kind)| Field::new(name, kind, true)).to_vec());
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(files.to_vec())),
+        Arc::new(Int64Array::from(places.to_vec())),
+        Arc::new(Int64Array::from(counts)),
+    ];
+    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }
 
 impl Snapshot {
