@@ -90,7 +90,10 @@ impl<'a> Job<'a> {
             quarantine.replace_columns_unless_shared(&self.context.scope)?;
         }
         let (tally, quarantine, outcome) = match self.fed(&input) {
-            Some(fed) => self.absorb_fed(fed, quarantine, &tombstones).await?,
+            Some(fed) => {
+                self.note_taken_over(&input);
+                self.absorb_fed(fed, quarantine, &tombstones).await?
+            }
             None => {
                 let rows = JudgedRows::start(self, &input, quarantine).await?;
                 let outcome = self.absorb(&rows, &tombstones, &input).await?;
@@ -115,6 +118,13 @@ impl<'a> Job<'a> {
         let whole = !input.rebuild && !input.quarantined_before.contains(&true) && fed.is_of(&input.files);
         tracing::debug!(table = %self.name(), whole, "rows were handed over");
         Some(fed).filter(|_| whole)
+    }
+
+    /// Rows that were handed over count as read: they must be of the job's workspaces too.
+    fn note_taken_over(&self, input: &Input) {
+        if let Some(footprint) = self.context.lake.footprint() {
+            input.files.iter().for_each(|file| footprint.took_over(&self.table.input, &file.path));
+        }
     }
 
     /// Merges rows that were judged while they were written.

@@ -104,6 +104,11 @@ impl Footprint {
         self.0.notes.note(&format!("{}/{path}", super::snapshot::folder(table)), Touch::Written);
     }
 
+    /// Notes a file of `table` as read whose rows another job of the run has handed over; `path` is below the table's folder.
+    pub fn took_over(&self, table: &TableName, path: &Path) {
+        self.0.notes.note(&format!("{}/{path}", super::snapshot::folder(table)), Touch::Read);
+    }
+
     /// A number that no other footprint has at this time.
     pub(crate) fn number(&self) -> usize {
         self.0.number.0
