@@ -24,6 +24,35 @@ RAW_COLS = [
 BIZ_COLS = [c for c in RAW_COLS if c != "op"]
 KEY = ["workspace_id", "order_id", "line_no"]
 
+# The columns that are not text, and what they are in SQL.
+TYPES = {
+    "order_id": "bigint",
+    "line_no": "int",
+    "customer_id": "bigint",
+    "part_id": "bigint",
+    "quantity": "int",
+    "price": "decimal(12,2)",
+    "discount": "decimal(4,2)",
+    "tax": "decimal(4,2)",
+    "order_date": "date",
+    "ship_date": "date",
+    "updated_at": "timestamptz",
+}
+
+# The first rule that a row breaks, in DuckDB's SQL, where the typed values are called t_<column>.
+REASON = """case
+             when t_order_id is null or t_line_no is null then 'null_key'
+             when workspace_id is null then 'null_workspace'
+             when t_updated_at is null then 'bad_updated_at'
+             when op = 'delete' then null
+             when op is distinct from 'upsert' then 'bad_op'
+             when t_price is null then 'bad_price'
+             when t_price < 0 then 'negative_price'
+             when t_quantity is null or t_quantity <= 0 then 'bad_quantity'
+             when t_discount is null or t_tax is null or t_discount not between 0 and 1 or t_tax not between 0 and 1 then 'bad_discount'
+             when t_order_date is null or t_ship_date is null then 'bad_date' end"""
+TYPED = ", ".join(f"try_cast({name} as {kind}) t_{name}" for name, kind in TYPES.items())
+
 
 def cpu():
     """CPU seconds of this process (all threads) and of its live descendants (the JVM of pyspark)"""

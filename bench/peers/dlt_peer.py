@@ -15,7 +15,7 @@ os.environ.update(
         "EXTRACT__DATA_WRITER__BUFFER_MAX_ITEMS": "100000",
     }
 )
-from common import RAW_COLS, BIZ_COLS, KEY, main
+from common import RAW_COLS, BIZ_COLS, KEY, REASON, TYPED, TYPES, main
 import dlt, duckdb
 from deltalake import DeltaTable
 from dlt.destinations import filesystem
@@ -82,38 +82,12 @@ class Peer:
 
     def silver(self):
         r, con = self.r, self.con
-        tc = lambda n, t: f"try_cast({n} as {t}) t_{n}"
         con.execute(f"""create or replace table checked as
-          select *, case
-             when t_order_id is null or t_line_no is null then 'null_key'
-             when workspace_id is null then 'null_workspace'
-             when t_updated_at is null then 'bad_updated_at'
-             when op = 'delete' then null
-             when op is distinct from 'upsert' then 'bad_op'
-             when t_price is null then 'bad_price'
-             when t_price < 0 then 'negative_price'
-             when t_quantity is null or t_quantity <= 0 then 'bad_quantity'
-             when t_discount is null or t_tax is null or t_discount not between 0 and 1 or t_tax not between 0 and 1 then 'bad_discount'
-             when t_order_date is null or t_ship_date is null then 'bad_date' end _reason
-          from (select *, {tc("order_id", "bigint")}, {tc("line_no", "int")}, {tc("customer_id", "bigint")}, {tc("part_id", "bigint")}, {tc("quantity", "int")},
-               {tc("price", "decimal(12,2)")}, {tc("discount", "decimal(4,2)")}, {tc("tax", "decimal(4,2)")}, {tc("order_date", "date")}, {tc("ship_date", "date")},
-               {tc("updated_at", "timestamptz")}
+          select *, {REASON} _reason
+          from (select *, {TYPED}
              from {self.delta(r.bronze)} where _ingested_at = timestamptz '{r.now.isoformat()}')""")
-        T = {
-            "order_id",
-            "line_no",
-            "customer_id",
-            "part_id",
-            "quantity",
-            "price",
-            "discount",
-            "tax",
-            "order_date",
-            "ship_date",
-            "updated_at",
-        }
         cols = BIZ_COLS + ["_source_file", "_ingested_at"]
-        sel = ", ".join(f"t_{k} as {k}" if k in T else k for k in cols)
+        sel = ", ".join(f"t_{k} as {k}" if k in TYPES else k for k in cols)
         latest = f"""select {sel}, case when op='delete' then true end _deleted from checked where rowid in (
                select arg_max(rowid, t_updated_at) from checked where _reason is null group by workspace_id, t_order_id, t_line_no)"""
         if DeltaTable.is_deltatable(r.silver):

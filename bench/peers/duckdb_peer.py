@@ -3,7 +3,7 @@
 import os, sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from common import RAW_COLS, BIZ_COLS, KEY, main
+from common import RAW_COLS, BIZ_COLS, KEY, REASON, TYPED, TYPES, main
 import duckdb
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 
@@ -64,22 +64,9 @@ class Peer:
 
     def silver(self):
         r, con = self.r, self.con
-        tc = lambda n, t: f"try_cast({n} as {t}) t_{n}"
         con.execute(f"""create temp table checked as
-          select *, case
-             when t_order_id is null or t_line_no is null then 'null_key'
-             when workspace_id is null then 'null_workspace'
-             when t_updated_at is null then 'bad_updated_at'
-             when op = 'delete' then null
-             when op is distinct from 'upsert' then 'bad_op'
-             when t_price is null then 'bad_price'
-             when t_price < 0 then 'negative_price'
-             when t_quantity is null or t_quantity <= 0 then 'bad_quantity'
-             when t_discount is null or t_tax is null or t_discount not between 0 and 1 or t_tax not between 0 and 1 then 'bad_discount'
-             when t_order_date is null or t_ship_date is null then 'bad_date' end _reason
-          from (select *, {tc("order_id", "bigint")}, {tc("line_no", "int")}, {tc("customer_id", "bigint")}, {tc("part_id", "bigint")}, {tc("quantity", "int")},
-               {tc("price", "decimal(12,2)")}, {tc("discount", "decimal(4,2)")}, {tc("tax", "decimal(4,2)")}, {tc("order_date", "date")}, {tc("ship_date", "date")},
-               {tc("updated_at", "timestamptz")}
+          select *, {REASON} _reason
+          from (select *, {TYPED}
              from {self.delta(r.bronze, True)} where _ingested_at = timestamptz '{r.now.isoformat()}')""")
         write_deltalake(
             r.quarantine,
@@ -87,21 +74,8 @@ class Peer:
             mode="append",
             writer_properties=WP,
         )
-        T = {
-            "order_id",
-            "line_no",
-            "customer_id",
-            "part_id",
-            "quantity",
-            "price",
-            "discount",
-            "tax",
-            "order_date",
-            "ship_date",
-            "updated_at",
-        }
         cols = BIZ_COLS + ["_source_file", "_ingested_at"]
-        sel = ", ".join(f"t_{k} as {k}" if k in T else k for k in cols)
+        sel = ", ".join(f"t_{k} as {k}" if k in TYPES else k for k in cols)
         # dedup: narrow window over (key, updated_at, rowid), then a semi join back to the wide rows
         latest = f"""select op, {sel} from checked where _reason is null
                   qualify row_number() over (partition by workspace_id, t_order_id, t_line_no order by t_updated_at desc) = 1"""

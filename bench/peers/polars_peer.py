@@ -3,7 +3,7 @@
 import os, sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from common import RAW_COLS, BIZ_COLS, KEY, main
+from common import RAW_COLS, BIZ_COLS, KEY, TYPES, main
 import polars as pl
 from deltalake import DeltaTable, WriterProperties
 
@@ -98,7 +98,7 @@ class Peer:
     def silver(self):
         lf = self.checked()
         bad = lf.filter(c("_reason").is_not_null()).select(*RAW_COLS, "_reason", "_source_file", "_ingested_at")
-        typed = [c(("t_" + k)).alias(k) if k in T else c(k) for k in BIZ_COLS]
+        typed = [c(("t_" + k)).alias(k) if k in TYPES else c(k) for k in BIZ_COLS]
         good = lf.filter(c("_reason").is_null()).select("op", *typed, "_source_file", "_ingested_at")
         bad_df, good_df = pl.collect_all([bad, good], engine="streaming")  # one pass over bronze
         bad_df.write_delta(self.r.quarantine, mode="append", delta_write_options={"writer_properties": WP})
@@ -188,19 +188,6 @@ class Peer:
 # price*(1-discount), exact: the operands are widened to scale 4 so that the product keeps 4 decimals
 D4 = pl.Decimal(18, 4)
 REV = c("price").cast(D4) * (pl.lit(1).cast(D4) - c("discount").cast(D4))
-T = {
-    "order_id",
-    "line_no",
-    "customer_id",
-    "part_id",
-    "quantity",
-    "price",
-    "discount",
-    "tax",
-    "order_date",
-    "ship_date",
-    "updated_at",
-}
 
 if __name__ == "__main__":
     main(Peer())

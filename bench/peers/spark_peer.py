@@ -3,7 +3,7 @@
 import glob, os, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from common import RAW_COLS, BIZ_COLS, KEY, main
+from common import RAW_COLS, BIZ_COLS, KEY, TYPES, main
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from place import JARS
@@ -84,19 +84,7 @@ class Peer:
         from delta.tables import DeltaTable
 
         r = self.r
-        T = {
-            "order_id": "bigint",
-            "line_no": "int",
-            "customer_id": "bigint",
-            "part_id": "bigint",
-            "quantity": "int",
-            "price": "decimal(12,2)",
-            "discount": "decimal(4,2)",
-            "tax": "decimal(4,2)",
-            "order_date": "date",
-            "ship_date": "date",
-            "updated_at": "timestamp",
-        }
+        T = {**TYPES, "updated_at": "timestamp"}
         df = self.s.read.format("delta").load(r.bronze).where(F.col("_ingested_at") == F.lit(r.now))
         df = df.select("*", *[F.expr(f"try_cast({k} as {t})").alias("t_" + k) for k, t in T.items()])
         df = df.withColumn(
