@@ -91,9 +91,14 @@ impl Budget {
         self.part(8, 32 << 20, 256 << 20)
     }
 
-    /// What is compared of the winners of a merge, where they are looked up and not joined. No operator of a query works at that time.
+    /// What is compared of the winners of a merge, which are looked up in pieces of this size. No operator of a query works at that time.
     pub fn looked_up(self) -> usize {
         self.part(4, 64 << 20, 512 << 20)
+    }
+
+    /// Rows of a table and winners of equal sequence, whose other columns are compared together.
+    pub fn ties(self) -> usize {
+        self.part(2048, 1 << 16, 1 << 20)
     }
 
     /// Bytes of records in a batch that is read from a source; several wait in a row.

@@ -103,19 +103,6 @@ impl Engine {
         self.session_with(session_config().with_create_default_catalog_and_schema(true))
     }
 
-    /// As [`Engine::scratch_session`], for joins whose left side is known to fit in memory.
-    pub fn scratch_session_for_small_joins(&self) -> SessionContext {
-        let session = self.scratch_session();
-        let state = session.state_ref();
-        let mut state = state.write();
-        let optimizer = &mut state.config_mut().options_mut().optimizer;
-        optimizer.prefer_hash_join = true;
-        // The right side may look smaller: its size is that of compressed files.
-        optimizer.join_reordering = false;
-        drop(state);
-        session
-    }
-
     fn session_with(&self, config: SessionConfig) -> SessionContext {
         let budget = self.budget();
         let threads = if self.ordered { 1 } else { self.threads() };

@@ -14,7 +14,6 @@ use arrow::ipc::writer::FileWriter;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::DataFusionError;
-use datafusion::datasource::MemTable;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
@@ -116,11 +115,6 @@ impl Spool {
         self.rows
     }
 
-    /// Whether the rows are on disk.
-    pub fn is_on_disk(&self) -> bool {
-        self.file.is_some()
-    }
-
     /// The rows in the order they came.
     pub fn batches(&self) -> Batches {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
@@ -158,26 +152,16 @@ impl Spool {
         Ok(pick(self.columns(&self.places(columns)?), keep))
     }
 
-    /// Some columns of the rows of `keep`, and [`ROW_COLUMN`], as a table for one query; in memory when they are `few`.
+    /// Some columns of the rows of `keep`, and [`ROW_COLUMN`], as a table for one query.
     ///
     /// # Errors
     /// As [`Spool::kept_columns`].
-    pub(crate) fn numbered_table(
-        self: &Arc<Self>,
-        columns: &[&str],
-        keep: Arc<RowSet>,
-        few: bool,
-    ) -> Result<Arc<dyn TableProvider>> {
+    pub(crate) fn numbered_table(self: &Arc<Self>, columns: &[&str], keep: Arc<RowSet>) -> Result<Arc<dyn TableProvider>> {
         let places = self.places(columns)?;
         let schema = Arc::new(with_row_column(&self.schema.project(&places).map_err(internal)?));
         let part = SpoolPart { spool: self.clone(), places, keep, schema: schema.clone() };
-        let fail = |e| query_error("cannot read the rows set aside", e);
-        if !few {
-            return Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(part)]).map_err(fail)?));
-        }
-        let full = |batch: &Result<RecordBatch>| batch.as_ref().map_or(true, |b| b.num_rows() > 0);
-        let batches = part.batches().filter(full).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(MemTable::try_new(schema, vec![batches]).map_err(fail)?))
+        let table = StreamingTable::try_new(schema, vec![Arc::new(part)]);
+        Ok(Arc::new(table.map_err(|e| query_error("cannot read the rows set aside", e))?))
     }
 
     fn places(&self, columns: &[&str]) -> Result<Vec<usize>> {
@@ -278,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn rows_are_the_same_in_memory_and_on_disk() {
         let (memory, disk) = (spool(usize::MAX), spool(0));
-        assert!(!memory.is_on_disk() && disk.is_on_disk());
+        assert!(memory.file.is_none() && disk.file.is_some());
         let all = |s: &Spool| arrow::compute::concat_batches(&s.schema, &rows(s.batches())).unwrap();
         assert_eq!(all(&memory), all(&disk));
         let mut odd = RowSet::default();
@@ -290,7 +274,7 @@ mod tests {
         for spool in [memory, disk] {
             assert_eq!(rows(spool.kept(Arc::new(odd.clone()))).iter().map(RecordBatch::num_rows).sum::<usize>(), 99);
             let session = Engine::new(EngineOptions::default()).unwrap().scratch_session();
-            let frame = session.read_table(spool.numbered_table(&["text", "id"], everything.clone(), false).unwrap()).unwrap();
+            let frame = session.read_table(spool.numbered_table(&["text", "id"], everything.clone()).unwrap()).unwrap();
             let batches = frame.collect().await.unwrap();
             let batch = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
             assert_eq!(batch.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>(), ["text", "id", ROW_COLUMN]);

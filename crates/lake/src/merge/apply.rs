@@ -145,7 +145,8 @@ pub(super) struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    /// What becomes of the winners, and of the rows of `files`, when they meet: those that fit in memory are looked up, else there is a join.
+    /// What becomes of the winners, and of the rows of `files`, when they meet. The winners are looked up, in pieces that fit in memory; the rows of
+    /// the table go by once for each piece.
     async fn meet(
         &self,
         winners: &mut Winners,
@@ -154,28 +155,23 @@ impl Merge<'_> {
         deletes: &[DataFile],
     ) -> Result<Fate> {
         let mut fate = Fate::default();
-        if winners.keep.is_empty() {
-            return Ok(fate);
-        }
         let tombstones = tombstones.filter(|_| !deletes.is_empty());
-        if files.is_empty() && tombstones.is_none() {
+        if winners.keep.is_empty() || (files.is_empty() && tombstones.is_none()) {
             return Ok(fate);
         }
-        if let Some(keys) = winners.keys.take() {
-            let lookup = Lookup::new(self, winners, keys.index(&winners.keep))?;
+        for parts in winners.pieces(self.engine.budget()) {
+            let index = winners.keys.index(parts, &winners.keep)?;
+            let rows = index.row_set();
+            if rows.is_empty() {
+                continue;
+            }
+            let lookup = Lookup::new(self, winners, &rows, index)?;
             if let Some(tombstones) = tombstones {
                 lookup.meet_tombstones(tombstones, deletes, &mut fate).await?;
             }
-            if files.is_empty() || lookup.meet_table(files, &mut fate).await? {
-                return Ok(fate);
+            if !files.is_empty() {
+                lookup.meet_table(files, &mut fate).await?;
             }
-            fate = Fate::default();
-        }
-        if let Some(tombstones) = tombstones {
-            self.join_tombstones(winners, tombstones, deletes, &mut fate).await?;
-        }
-        if !files.is_empty() {
-            self.join_table(winners, files, &mut fate).await?;
         }
         Ok(fate)
     }

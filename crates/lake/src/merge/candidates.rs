@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -10,9 +11,10 @@ use datafusion::logical_expr::SortExpr;
 use datafusion::prelude::col;
 use futures::StreamExt;
 
+use crate::budget::Budget;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::merge::keys::{KeyHasher, KeyWriter, SortedKeys};
+use crate::merge::keys::{KeyHasher, KeyWriter, PARTS, SortedKeys};
 use crate::merge::latest::Latest;
 use crate::merge::{DELETE_COLUMN, MergeSpec};
 use crate::query_error::query_error;
@@ -27,11 +29,13 @@ pub struct Candidates {
     engine: Engine,
     rows: SpoolWriter,
     pub(super) hasher: KeyHasher,
-    keys: KeyWriter,
+    pub(super) keys: KeyWriter,
     hashes: Vec<u64>,
     group: Vec<usize>,
     /// Bytes of the columns that are compared with the table's.
     pub(super) compared: usize,
+    /// The most rows of equal sequence that are compared at once.
+    pub(super) ties: usize,
     compared_columns: Vec<usize>,
     workspaces: HashSet<String>,
 }
@@ -61,6 +65,7 @@ impl Candidates {
             hasher: KeyHasher::new(),
             hashes: vec![],
             compared: 0,
+            ties: engine.budget().ties(),
             workspaces: HashSet::new(),
             spec: spec.clone(),
             engine: engine.clone(),
@@ -97,7 +102,7 @@ impl Candidates {
 
     /// The best row of each key.
     pub(super) async fn winners(self) -> Result<Winners> {
-        let Self { spec, engine, rows, hasher, keys, compared, workspaces, .. } = self;
+        let Self { spec, engine, rows, hasher, keys, compared, ties, workspaces, .. } = self;
         let count = rows.rows();
         let rows = Arc::new(rows.close()?);
         let (mut lost, keys) = keys.close()?;
@@ -105,9 +110,16 @@ impl Candidates {
             let best = best_of(&spec, &engine, &rows, lost.clone()).await?;
             lost.remove_all(&best);
         }
-        let few = compared <= engine.budget().looked_up();
-        let keys = keys.filter(|_| few);
-        Ok(Winners { superseded: lost.count(), keep: Arc::new(lost.others(count)), rows, workspaces, hasher, keys })
+        Ok(Winners {
+            superseded: lost.count(),
+            keep: Arc::new(lost.others(count)),
+            rows,
+            workspaces,
+            hasher,
+            keys,
+            compared,
+            ties,
+        })
     }
 }
 
@@ -120,8 +132,21 @@ pub(super) struct Winners {
     /// Candidates that lost to another one.
     pub(super) superseded: u64,
     pub(super) hasher: KeyHasher,
-    /// The keys, when they and what is compared of their rows fit in memory.
-    pub(super) keys: Option<SortedKeys>,
+    pub(super) keys: SortedKeys,
+    /// Bytes of what is compared with the table's rows, of all candidates.
+    compared: usize,
+    /// The most rows of equal sequence that are compared at once.
+    pub(super) ties: usize,
+}
+
+impl Winners {
+    /// The parts of their keys that are looked up together: all of them if they fit in memory.
+    pub(super) fn pieces(&self, budget: Budget) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = usize::try_from(self.rows.rows()).unwrap_or(usize::MAX);
+        let bytes = self.compared.saturating_add(rows.saturating_mul(self.keys.bytes_to_index_a_row()));
+        let step = PARTS / bytes.div_ceil(budget.looked_up()).clamp(1, PARTS);
+        (0..PARTS).step_by(step).map(move |first| first..(first + step).min(PARTS))
+    }
 }
 
 /// Sorts the rows of `doubtful` and gives the latest of each key.
@@ -129,7 +154,7 @@ async fn best_of(spec: &MergeSpec, engine: &Engine, rows: &Arc<Spool>, doubtful:
     let fail = |e| query_error("cannot order the rows by key", e);
     let schema = spec.candidates();
     let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let table = rows.numbered_table(&columns, Arc::new(doubtful), false)?;
+    let table = rows.numbered_table(&columns, Arc::new(doubtful))?;
     let frame = engine.scratch_session().read_table(table).map_err(fail)?;
     let mut stream = frame.sort(sort_order(spec)).map_err(fail)?.execute_stream().await.map_err(fail)?;
     let mut latest = Latest::new(spec)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use arrow::array::ArrayRef;
@@ -11,8 +12,11 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::row_set::RowSet;
 
-/// Parts that are looked at one after the other, by the upper bits of a hash.
-const PARTS: usize = 256;
+/// Parts that can be looked at one after the other, by the upper bits of a hash.
+pub(super) const PARTS: usize = 256;
+
+/// Bits of a hash that are kept, its upper ones.
+const KEPT_BITS: u32 = 40;
 
 /// Bits of the table that answers most questions for keys that no row has, for each row.
 const FILTER_BITS: usize = 16;
@@ -59,7 +63,8 @@ pub(super) struct KeyWriter {
     /// For each part, 32 bits of hash and 32 bits of row number.
     parts: Vec<Vec<u64>>,
     held: usize,
-    limit: usize,
+    /// The most bytes in memory.
+    pub(super) limit: usize,
     folder: PathBuf,
     disk: Option<Overflow>,
     rows: u64,
@@ -99,23 +104,23 @@ impl KeyWriter {
         Ok(())
     }
 
-    /// The rows of which the hash is not unique, which have to be looked at, and the hashes where they are in memory.
-    pub(super) fn close(mut self) -> Result<(RowSet, Option<SortedKeys>)> {
+    /// The rows of which the hash is not unique, which have to be looked at, and all hashes.
+    pub(super) fn close(mut self) -> Result<(RowSet, SortedKeys)> {
+        if self.disk.is_some() {
+            self.move_to_disk()?;
+        }
         let mut doubtful = RowSet::default();
-        for (number, part) in self.parts.iter_mut().enumerate() {
-            if let Some(disk) = &mut self.disk {
-                disk.read(number, part)?;
-            }
-            part.sort_unstable();
+        let mut keys = SortedKeys { parts: self.parts, disk: self.disk };
+        for number in 0..PARTS {
+            let part = keys.sorted(number)?;
             for pair in part.windows(2).filter(|pair| pair[0] >> 32 == pair[1] >> 32) {
                 pair.iter().for_each(|entry| doubtful.insert(entry & 0xffff_ffff));
             }
-            if self.disk.is_some() {
-                *part = vec![];
+            if keys.disk.is_none() {
+                keys.parts[number] = part;
             }
         }
-        let sorted = self.disk.is_none().then_some(SortedKeys { parts: self.parts });
-        Ok((doubtful, sorted))
+        Ok((doubtful, keys))
     }
 }
 
@@ -167,36 +172,65 @@ fn disk(source: std::io::Error) -> Error {
         .with_source(source)
 }
 
-/// Rows by the hash of their key.
+/// Rows by the hash of their key, on disk when they are many.
 pub(super) struct SortedKeys {
-    /// For each part, hash and row number upwards.
+    /// For each part, hash and row number, as far as they are in memory.
     parts: Vec<Vec<u64>>,
+    disk: Option<Overflow>,
 }
 
 impl SortedKeys {
-    /// An index of those of the rows that are in `keep`.
-    pub(super) fn index(mut self, keep: &RowSet) -> KeyIndex {
-        let mut rows = 0;
-        for part in &mut self.parts {
-            part.retain(|entry| keep.holds(entry & 0xffff_ffff));
-            rows += part.len();
+    /// Bytes that an index of one row takes beyond what is held already.
+    pub(super) fn bytes_to_index_a_row(&self) -> usize {
+        let entry = if self.disk.is_some() { size_of::<u64>() } else { 0 };
+        entry + FILTER_BITS / 8
+    }
+
+    /// Hashes and row numbers of a part upwards; what is in memory of it is taken out.
+    fn sorted(&mut self, part: usize) -> Result<Vec<u64>> {
+        let mut entries = std::mem::take(&mut self.parts[part]);
+        if let Some(disk) = &mut self.disk {
+            disk.read(part, &mut entries)?;
         }
-        let filter = Filter::new(&self.parts, rows);
-        KeyIndex { parts: self.parts, filter }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    /// An index of those of the rows that are in `keep` and in one of `parts`. Each part can be asked for once.
+    pub(super) fn index(&mut self, parts: Range<usize>, keep: &RowSet) -> Result<KeyIndex> {
+        let first = parts.start;
+        let mut kept = Vec::with_capacity(parts.len());
+        for part in parts {
+            let mut entries = self.sorted(part)?;
+            entries.retain(|entry| keep.holds(entry & 0xffff_ffff));
+            kept.push(entries);
+        }
+        let filter = Filter::new(first, &kept);
+        Ok(KeyIndex { first, parts: kept, filter })
     }
 }
 
-/// Finds the rows that may have a key.
+/// Finds the rows that may have a key, of the keys in some parts.
 pub(super) struct KeyIndex {
+    /// The first of the parts.
+    first: usize,
     parts: Vec<Vec<u64>>,
     filter: Filter,
 }
 
 impl KeyIndex {
+    /// All rows of the index.
+    pub(super) fn row_set(&self) -> RowSet {
+        let mut rows = RowSet::default();
+        self.parts.iter().flatten().for_each(|entry| rows.insert(entry & 0xffff_ffff));
+        rows
+    }
+
     /// The numbers of rows whose hash is that of the key, as far as it is kept.
     pub(super) fn rows(&self, hash: u64) -> impl Iterator<Item = u64> + '_ {
         let (part, rest) = split(hash);
-        let found: &[u64] = if self.filter.may_hold(hash) { &self.parts[part] } else { &[] };
+        let part = part.checked_sub(self.first).and_then(|part| self.parts.get(part));
+        let found: &[u64] = part.filter(|_| self.filter.may_hold(hash)).map_or(&[], Vec::as_slice);
         let first = found.partition_point(|entry| entry >> 32 < rest);
         found[first..].iter().take_while(move |entry| *entry >> 32 == rest).map(|entry| entry & 0xffff_ffff)
     }
@@ -205,18 +239,22 @@ impl KeyIndex {
 /// One bit for each of many values of the hash: most keys that no row has are known by it at once.
 struct Filter {
     words: Vec<u64>,
+    /// The least hash.
+    first: u64,
     /// How far a hash is moved to be a place.
     shift: u32,
 }
 
 impl Filter {
-    fn new(parts: &[Vec<u64>], rows: usize) -> Self {
-        // Forty bits of a hash are kept.
-        let bits = (rows * FILTER_BITS).next_power_of_two().clamp(64, 1 << 30).ilog2();
-        let mut filter = Self { words: vec![0; (1 << bits) / 64], shift: 64 - bits };
+    fn new(first: usize, parts: &[Vec<u64>]) -> Self {
+        let rows: usize = parts.iter().map(Vec::len).sum();
+        let span = u64::BITS - PARTS.ilog2() + parts.len().next_power_of_two().ilog2();
+        let most = (span + KEPT_BITS - u64::BITS).min(30);
+        let bits = (rows * FILTER_BITS).next_power_of_two().ilog2().clamp(6, most);
+        let mut filter = Self { words: vec![0; (1 << bits) / 64], first: (first as u64) << 56, shift: span - bits };
         for (part, entries) in parts.iter().enumerate() {
             for entry in entries {
-                let place = filter.place((part as u64) << 56 | (entry >> 32) << 24);
+                let place = filter.place(((first + part) as u64) << 56 | (entry >> 32) << 24);
                 filter.words[place / 64] |= 1 << (place % 64);
             }
         }
@@ -224,7 +262,7 @@ impl Filter {
     }
 
     fn place(&self, hash: u64) -> usize {
-        (hash >> self.shift) as usize
+        ((hash - self.first) >> self.shift) as usize
     }
 
     fn may_hold(&self, hash: u64) -> bool {
@@ -264,7 +302,7 @@ mod tests {
             hashes(&keys).chunks(100).for_each(|chunk| writer.push(chunk).unwrap());
             let (doubtful, sorted) = writer.close().unwrap();
             assert_eq!(doubtful.iter().collect::<Vec<_>>(), [17, 4_999, 5_000, 5_001, 5_002]);
-            assert_eq!(sorted.is_some(), limit == usize::MAX);
+            assert_eq!(sorted.disk.is_none(), limit == usize::MAX);
         }
     }
 
@@ -272,16 +310,21 @@ mod tests {
     fn an_index_finds_the_rows_of_a_key_and_only_those_that_are_kept() {
         let keys: Vec<i64> = (0..3_000).collect();
         let all = hashes(&keys);
-        let mut writer = writer(usize::MAX);
-        writer.push(&all[..2_000]).unwrap();
         let mut keep = RowSet::default().others(2_000);
         let mut lost = RowSet::default();
         lost.insert(5);
         keep.remove_all(&lost);
-        let index = writer.close().unwrap().1.unwrap().index(&keep);
-        let found = |row: usize| index.rows(all[row]).collect::<Vec<_>>();
-        assert!((0..2_000).filter(|r| *r != 5).all(|r| found(r) == [r as u64]));
-        assert!(found(5).is_empty());
-        assert!((2_000..3_000).all(|r| found(r).is_empty()));
+        for (limit, step) in [(usize::MAX, PARTS), (usize::MAX, 100), (4_096, PARTS), (4_096, 1)] {
+            let mut writer = writer(limit);
+            all[..2_000].chunks(100).for_each(|chunk| writer.push(chunk).unwrap());
+            let mut keys = writer.close().unwrap().1;
+            let pieces: Vec<KeyIndex> =
+                (0..PARTS).step_by(step).map(|first| keys.index(first..(first + step).min(PARTS), &keep).unwrap()).collect();
+            let found = |row: usize| pieces.iter().flat_map(|piece| piece.rows(all[row])).collect::<Vec<_>>();
+            assert!((0..2_000).filter(|r| *r != 5).all(|r| found(r) == [r as u64]));
+            assert!(found(5).is_empty());
+            assert!((2_000..3_000).all(|r| found(r).is_empty()));
+            assert_eq!(pieces.iter().map(|piece| piece.row_set().count()).sum::<u64>(), 1_999);
+        }
     }
 }

@@ -21,17 +21,14 @@ use crate::table::{DataFile, FILE_COLUMN, PLACE_COLUMN, Snapshot};
 /// Nulls are lowest.
 const ORDER: SortOptions = SortOptions { descending: false, nulls_first: true };
 
-/// The most rows of equal sequence that are compared in memory.
-const MOST_TIES: usize = 1 << 18;
-
-/// Winners that can be looked up by key.
+/// Winners that can be looked up by key, all or a piece of them.
 pub(super) struct Lookup<'a> {
     merge: &'a Merge<'a>,
     winners: &'a Winners,
     hasher: KeyHasher,
     index: KeyIndex,
     ranks: Ranks<'a>,
-    /// Of each winner what is compared, in the order of their row numbers.
+    /// Of each of the winners what is compared, in the order of their row numbers.
     compared: RecordBatch,
 }
 
@@ -43,14 +40,15 @@ struct Tie {
 }
 
 impl<'a> Lookup<'a> {
-    pub(super) fn new(merge: &'a Merge<'a>, winners: &'a Winners, index: KeyIndex) -> Result<Self> {
+    /// For those of the winners that are in `rows`, which are the rows of `index`.
+    pub(super) fn new(merge: &'a Merge<'a>, winners: &'a Winners, rows: &'a RowSet, index: KeyIndex) -> Result<Self> {
         let columns = merge.spec.compared();
-        let compared = in_one(merge.spec, winners, &columns, &winners.keep)?;
-        Ok(Self { merge, winners, hasher: winners.hasher.clone(), index, ranks: winners.keep.ranks(), compared })
+        let compared = in_one(merge.spec, winners, &columns, rows)?;
+        Ok(Self { merge, winners, hasher: winners.hasher.clone(), index, ranks: rows.ranks(), compared })
     }
 
-    /// Marks what becomes of the winners and of the rows of `files`; false when too many rows of equal sequence meet.
-    pub(super) async fn meet_table(&self, files: &[DataFile], fate: &mut Fate) -> Result<bool> {
+    /// Marks what becomes of the winners and of the rows of `files`.
+    pub(super) async fn meet_table(&self, files: &[DataFile], fate: &mut Fate) -> Result<()> {
         let mut columns = self.merge.spec.group();
         let ordered = self.order();
         columns.extend(ordered.filter(|c| !columns.contains(c)));
@@ -58,12 +56,12 @@ impl<'a> Lookup<'a> {
         let mut rows = self.read(self.merge.table, files, &columns).await?;
         while let Some(batch) = rows.try_next().await.map_err(match_error)? {
             self.meet_batch(&batch, fate, &mut ties)?;
-            if ties.len() > MOST_TIES {
-                return Ok(false);
+            if ties.len() >= self.winners.ties {
+                self.break_ties(files, &ties, fate).await?;
+                ties.clear();
             }
         }
-        self.break_ties(files, &ties, fate).await?;
-        Ok(true)
+        self.break_ties(files, &ties, fate).await
     }
 
     /// The column that orders rows of a key, when the table has one.

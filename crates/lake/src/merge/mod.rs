@@ -2,11 +2,9 @@
 
 mod apply;
 mod candidates;
-mod join;
 mod keys;
 mod latest;
 mod lookup;
-mod order;
 #[cfg(test)]
 mod tests;
 
