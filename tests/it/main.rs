@@ -38,6 +38,7 @@ mod isolation;
 mod kill;
 mod library;
 mod lifecycle;
+mod marks;
 mod memory;
 mod public_data;
 mod quickstart;

@@ -128,6 +128,7 @@ fn strategy(strategy: Strategy) -> &'static str {
     match strategy {
         Strategy::Append => "append",
         Strategy::Merge => "merge",
+        Strategy::MergeOnRead => "mark",
         Strategy::Replace => "replace",
         Strategy::Refresh => "refresh",
     }

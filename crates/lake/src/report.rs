@@ -43,6 +43,8 @@ pub enum Strategy {
     Append,
     /// Files that held a changed key were rewritten.
     Merge,
+    /// Rows that changed were marked as deleted, and their new versions added.
+    MergeOnRead,
     /// The partitions of the workspaces that changed were replaced.
     Replace,
     /// Those groups of a query's result that the change touches were computed again.
@@ -83,7 +85,7 @@ pub struct TableReport {
     pub status: TableStatus,
     /// `null` when nothing was written.
     pub strategy: Option<Strategy>,
-    /// Why that strategy (gold); holds no row values.
+    /// Why that strategy; holds no row values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Rows that reached the table's checks: records of files (bronze), rows of the input (silver), rows the query

@@ -19,6 +19,14 @@ impl RowSet {
         self.words[word] |= 1 << (row % 64);
     }
 
+    /// Adds the rows of `others`.
+    pub fn add_all(&mut self, others: &Self) {
+        if self.words.len() < others.words.len() {
+            self.words.resize(others.words.len(), 0);
+        }
+        self.words.iter_mut().zip(&others.words).for_each(|(word, other)| *word |= other);
+    }
+
     /// Takes the rows of `others` out.
     pub fn remove_all(&mut self, others: &Self) {
         self.words.iter_mut().zip(&others.words).for_each(|(word, other)| *word &= !other);
@@ -111,6 +119,10 @@ mod tests {
         assert_eq!((set.count(), others.count()), (4, 66));
         assert!((0..70).all(|r| set.holds(r) != others.holds(r)));
         assert!(!others.holds(70));
+        let mut all = RowSet::default();
+        all.add_all(&set);
+        all.add_all(&others);
+        assert_eq!(all, RowSet::default().others(70));
         assert_eq!(RowSet::default().others(3).iter().collect::<Vec<_>>(), [0, 1, 2]);
     }
 

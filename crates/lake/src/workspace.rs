@@ -215,7 +215,7 @@ impl SchemaProvider for LayerSchema {
         let external = |e: Error| DataFusionError::External(Box::new(e));
         if let Some(snapshot) = self.workspace.pinned.get(&name) {
             if let Some(files) = self.workspace.pinned_files.get(&name) {
-                return snapshot.provider_of(files.clone()).await.map(Some).map_err(external);
+                return Ok(Some(snapshot.scan_files(files.clone())));
             }
             return snapshot.provider(&self.workspace.scope()).await.map(Some).map_err(external);
         }

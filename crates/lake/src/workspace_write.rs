@@ -76,7 +76,7 @@ impl Workspace {
         }
         let sequence = sequence_by.map_or(Sequence::Arrival, |s| Sequence::Column(s.to_string()));
         let key: Vec<String> = key.iter().map(ToString::to_string).collect();
-        let spec = MergeSpec { columns: without_workspace(&rows.schema()), key, sequence };
+        let spec = MergeSpec { columns: without_workspace(&rows.schema()), key, sequence, merge_on_read: false };
         let noted = self.noted();
         until_first(|| noted.try_merge(&name, &spec, &rows, once.as_ref())).await
     }
@@ -111,12 +111,13 @@ impl Workspace {
         let tombstones = self.lake().snapshot(&name.tombstones(), At::Latest).await?;
         let merged = merge(engine, &spec, &target, tombstones.as_ref(), frame, &self.scope(), false).await?;
         let change = Change {
-            adds: merged.adds,
+            adds: merged.adds.into_iter().chain(merged.marked).collect(),
             removes: merged.removes,
             transactions: self.transaction(once),
             schema: None,
             basis: Basis::Workspaces([self.id().to_string()].into()),
             moves: merged.moves,
+            deletion_vectors: false,
         };
         let version = target.commit(change, merged.strategy.unwrap_or(Strategy::Merge), "sdk").await?.version;
         Ok(Written { version, rows: merged.written, repeated: false })

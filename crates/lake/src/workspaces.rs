@@ -114,7 +114,7 @@ impl SchemaProvider for Tables {
         let Some(snapshot) = self.snapshots.get(&name) else { return Ok(None) };
         let external = |e: Error| DataFusionError::External(Box::new(e));
         let files = self.files(snapshot).map_err(external)?;
-        snapshot.provider_of(files).await.map(Some).map_err(external)
+        Ok(Some(snapshot.scan_files(files)))
     }
 
     fn table_exist(&self, _name: &str) -> bool {

@@ -94,7 +94,7 @@ async fn state(lake: &Lake, name: TableName, scope: &Scope) -> lake::Result<Opti
 
 /// The number of rows, where the log tells it of every file.
 fn rows(files: &[DataFile]) -> Option<u64> {
-    files.iter().map(|f| f.rows.filter(|_| !f.has_deletion_vector)).sum()
+    files.iter().map(|f| f.rows).sum()
 }
 
 fn text(tables: &[TableState], scope: &Scope, surface: Surface, now: DateTime<Utc>) -> String {
@@ -190,17 +190,9 @@ mod tests {
 
     #[test]
     fn rows_are_unknown_when_the_log_does_not_tell_them_all() {
-        let file = |rows, has_deletion_vector| DataFile {
-            path: "a".into(),
-            size: 1,
-            rows,
-            workspace: None,
-            stats: None,
-            has_deletion_vector,
-        };
-        assert_eq!(rows(&[file(Some(2), false), file(Some(3), false)]), Some(5));
-        assert_eq!(rows(&[file(Some(2), false), file(None, false)]), None);
-        assert_eq!(rows(&[file(Some(2), true)]), None);
+        let file = |rows| DataFile { path: "a".into(), size: 1, rows, workspace: None, stats: None, deleted: None };
+        assert_eq!(rows(&[file(Some(2)), file(Some(3))]), Some(5));
+        assert_eq!(rows(&[file(Some(2)), file(None)]), None);
         assert_eq!(rows(&[]), Some(0));
     }
 }

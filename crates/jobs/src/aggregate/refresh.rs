@@ -66,7 +66,7 @@ impl Job<'_> {
         writer: &mut TableWriter,
     ) -> Result<Attempt> {
         let files: Vec<DataFile> = state.gold_files.of_workspaces(&unit.workspaces).cloned().collect();
-        if files.iter().any(|f| f.has_deletion_vector) {
+        if files.iter().any(|f| f.deleted.is_some()) {
             return Attempt::recompute("another engine marked rows of the table as deleted");
         }
         let changed = match self.changed_rows(state, unit, moved).await? {

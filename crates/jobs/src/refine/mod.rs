@@ -231,8 +231,10 @@ impl<'a> Job<'a> {
         let transactions = self.progress.advance(&self.context.scope, &self.marks(input));
         let strategy = outcome.strategy.unwrap_or(Strategy::Append);
         let basis = self.context.scope.basis();
-        let MergeOutcome { adds, removes, moves, .. } = outcome;
-        let change = Change { adds, removes, transactions, schema, moves, basis };
+        let MergeOutcome { mut adds, marked, removes, moves, .. } = outcome;
+        adds.extend(marked);
+        let deletion_vectors = self.rules.merge_on_read;
+        let change = Change { adds, removes, transactions, schema, moves, deletion_vectors, basis };
         self.silver.commit(change, strategy, &self.context.run_id).await
     }
 
@@ -260,6 +262,7 @@ fn fill(report: &mut TableReport, tally: &Tally, outcome: &MergeOutcome) {
     report.files_written = outcome.adds.len() as u64;
     report.bytes_written = outcome.bytes;
     report.strategy = outcome.strategy;
+    report.reason = outcome.reason.clone();
     report.expectations = tally.expectations.clone();
     report.quarantine_reasons = tally.reasons.clone();
 }

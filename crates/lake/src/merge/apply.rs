@@ -19,13 +19,17 @@ use crate::query_error::query_error;
 use crate::report::Strategy;
 use crate::row_set::RowSet;
 use crate::spool::{Spool, SpoolWriter};
-use crate::table::{DataFile, FILE_COLUMN, Moves, PLACE_COLUMN, Scope, Snapshot, TableWriter, WriterOptions, conform};
+use crate::table::{
+    DataFile, DeletionVector, FILE_COLUMN, Moves, PLACE_COLUMN, Scope, Snapshot, TableWriter, WriterOptions, conform,
+};
 
 /// What a merge would do to the table; nothing is committed yet.
 #[derive(Debug, Default)]
 pub struct MergeOutcome {
     /// Files to add.
     pub adds: Vec<Add>,
+    /// Files that stay while some of their rows are marked as deleted: to add, where `removes` takes them out as they were.
+    pub marked: Vec<Add>,
     /// Files to remove.
     pub removes: HashSet<Path>,
     /// Upserts that are in the table after the merge.
@@ -38,6 +42,8 @@ pub struct MergeOutcome {
     pub tombstones: Option<Spool>,
     /// How the rows get in.
     pub strategy: Option<Strategy>,
+    /// Why so.
+    pub reason: Option<String>,
     /// Bytes written.
     pub bytes: u64,
     /// Which rows of the files to remove go, and which files to add hold those that stay.
@@ -82,11 +88,6 @@ pub async fn merge_candidates(
     rebuild: bool,
 ) -> Result<MergeOutcome> {
     let files = table.files(scope)?;
-    if files.iter().any(|f| f.has_deletion_vector) {
-        let message = format!("`{}` has rows that another engine marked as deleted beside the files", table.name());
-        return Err(Error::new(ErrorKind::Config, message)
-            .with_hint("let that engine rewrite the files, such as by `REORG TABLE ... APPLY (PURGE)`"));
-    }
     let merge = Merge { engine, spec, table };
     let mut winners = candidates.winners().await?;
     let mut outcome = MergeOutcome { superseded: winners.superseded, ..Default::default() };
@@ -106,15 +107,31 @@ pub async fn merge_candidates(
     let goes = |(i, _): &(usize, &DataFile)| rebuild || u32::try_from(*i).is_ok_and(|i| fate.beaten.contains_key(&i));
     outcome.removes = removed.iter().enumerate().filter(goes).map(|(_, f)| f.path.clone()).collect();
     outcome.superseded += fate.lost.count();
-    let beaten = std::mem::take(&mut fate.beaten);
-    merge.write(&winners, &near, beaten, &fate.lost, &mut outcome).await?;
-    outcome.strategy = Some(match (rebuild, outcome.removes.is_empty()) {
-        (true, _) => Strategy::Replace,
-        (false, true) => Strategy::Append,
-        (false, false) => Strategy::Merge,
-    });
+    let (marked, rewritten) = merge.weigh(&near, std::mem::take(&mut fate.beaten)).await?;
+    (outcome.strategy, outcome.reason) = how(rebuild, spec.merge_on_read, &marked, rewritten.len());
+    outcome.marked = table.mark_deleted(&marked).await?;
+    merge.write(&winners, &near, rewritten, &fate.lost, &mut outcome).await?;
     Ok(outcome)
 }
+
+/// How rows get into a table of which rows of some files are marked and others are written anew, and why.
+fn how(rebuild: bool, marks: bool, marked: &BTreeMap<Path, RowSet>, rewritten: usize) -> (Option<Strategy>, Option<String>) {
+    let files = |count: usize| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+    let (strategy, reason) = match (marked.len(), rewritten) {
+        _ if rebuild => (Strategy::Replace, "all rows were made anew".to_owned()),
+        (0, 0) => (Strategy::Append, "no row of the table changed or went".to_owned()),
+        (0, anew) if !marks => (Strategy::Merge, format!("rows of {} changed; `merge_on_read` is not set", files(anew))),
+        (0, anew) => (Strategy::Merge, format!("many rows of {} changed", files(anew))),
+        (some, 0) => (Strategy::MergeOnRead, format!("few rows of {} changed", files(some))),
+        (some, anew) => {
+            (Strategy::MergeOnRead, format!("few rows of {} changed; many did of {}, written anew", files(some), files(anew)))
+        }
+    };
+    (Some(strategy), Some(reason))
+}
+
+/// A file of which more than one row in this many is deleted is written anew: all who read it read those rows for nothing.
+const MANY_DELETED: u64 = 4;
 
 /// What became of the winners when they met the table, and of its rows.
 #[derive(Debug, Default)]
@@ -176,6 +193,29 @@ impl Merge<'_> {
         Ok(fate)
     }
 
+    /// Parts the files with `beaten` rows: those to mark, with all of their deleted rows, and those to write anew.
+    async fn weigh(
+        &self,
+        files: &[DataFile],
+        beaten: BTreeMap<u32, RowSet>,
+    ) -> Result<(BTreeMap<Path, RowSet>, BTreeMap<u32, RowSet>)> {
+        let (mut marked, mut rewritten) = (BTreeMap::new(), BTreeMap::new());
+        for (index, rows) in beaten {
+            let file = files.get(index as usize).filter(|_| self.spec.merge_on_read);
+            match file.and_then(|file| Some((file, file.deleted.as_ref().map_or(0, DeletionVector::count), file.rows_held()?))) {
+                Some((file, before, held)) if (before + rows.count()) * MANY_DELETED <= held => {
+                    let mut deleted = self.table.deleted_rows(file.deleted.as_ref()).await?;
+                    deleted.add_all(&rows);
+                    marked.insert(file.path.clone(), deleted);
+                }
+                _ => {
+                    rewritten.insert(index, rows);
+                }
+            }
+        }
+        Ok((marked, rewritten))
+    }
+
     /// Writes the rows that stay of files with `beaten` rows, and the winners that did not lose.
     async fn write(
         &self,
@@ -225,7 +265,9 @@ impl Merge<'_> {
     ) -> Result<BTreeMap<Path, (RowSet, u64)>> {
         let (touched, beaten): (Vec<DataFile>, Vec<RowSet>) =
             beaten.into_iter().filter_map(|(i, rows)| Some((files.get(i as usize)?.clone(), rows))).unzip();
-        let paths: Vec<Path> = touched.iter().map(|file| file.path.clone()).collect();
+        // Deleted rows do not go by; places count them.
+        let paths: Vec<(Path, u64)> =
+            touched.iter().map(|file| (file.path.clone(), file.deleted.as_ref().map_or(0, DeletionVector::count))).collect();
         let session = self.engine.scratch_session();
         let frame = session.read_table(self.table.scan_places(touched)).map_err(match_error)?;
         let mut stream = frame.execute_stream().await.map_err(match_error)?;
@@ -234,7 +276,8 @@ impl Merge<'_> {
         while let Some(batch) = stream.try_next().await.map_err(match_error)? {
             writer.write(&conform(&survivors(&batch, &beaten, &mut rows)?, &schema)?).await?;
         }
-        Ok(paths.into_iter().zip(beaten.into_iter().zip(rows)).collect())
+        let gone = paths.into_iter().zip(beaten.into_iter().zip(rows));
+        Ok(gone.map(|((path, deleted), (beaten, rows))| (path, (beaten, rows + deleted))).collect())
     }
 }
 

@@ -45,6 +45,8 @@ pub struct MergeSpec {
     pub key: Vec<String>,
     /// Which row of a key wins.
     pub sequence: Sequence,
+    /// Whether rows may be marked as deleted where that costs less than writing their file anew: readers must know deletion vectors.
+    pub merge_on_read: bool,
 }
 
 impl MergeSpec {

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use proptest::prelude::*;
 
 use crate::Lake;
-use crate::merge::{Candidates, MergeSpec, Sequence, merge_candidates};
+use crate::merge::{Candidates, MergeOutcome, MergeSpec, Sequence, merge_candidates};
 use crate::pipeline::{Layer, TableName};
 use crate::report::Strategy as How;
 use crate::spool::Spool;
@@ -29,7 +29,7 @@ fn spec(sequence: Sequence) -> MergeSpec {
         Field::new("at", DataType::Int64, true),
         Field::new("text", DataType::Utf8, true),
     ]);
-    MergeSpec { columns: Arc::new(columns), key: vec!["id".into()], sequence }
+    MergeSpec { columns: Arc::new(columns), key: vec!["id".into()], sequence, merge_on_read: false }
 }
 
 fn batch(spec: &MergeSpec, events: &[Event]) -> RecordBatch {
@@ -79,7 +79,7 @@ impl Bench {
     }
 
     /// Merges one batch; checks that every event is accounted for.
-    async fn apply(&self, events: &[Event]) {
+    async fn apply(&self, events: &[Event]) -> MergeOutcome {
         let table = self.lake.snapshot(&self.name, At::Latest).await.unwrap().unwrap();
         let tombstones = self.lake.snapshot(&self.name.tombstones(), At::Latest).await.unwrap();
         let mut rows = Candidates::new(&self.spec, self.lake.engine()).unwrap();
@@ -101,9 +101,12 @@ impl Bench {
             let change = Change { adds: writer.finish().await.unwrap(), ..Default::default() };
             table.commit(change, How::Append, "run").await.unwrap();
         }
-        let change = Change { adds: done.adds, removes: done.removes, moves: done.moves, ..Default::default() };
+        let adds = done.adds.iter().chain(&done.marked).cloned().collect();
+        let (removes, moves, deletion_vectors) = (done.removes.clone(), done.moves.clone(), self.spec.merge_on_read);
+        let change = Change { adds, removes, moves, deletion_vectors, ..Default::default() };
         table.commit(change, done.strategy.unwrap(), "run").await.unwrap();
         self.check_changes(&table).await;
+        done
     }
 
     /// What the last commit says of rows that came and went leads from the table `before` to the table now.
@@ -189,10 +192,12 @@ proptest! {
     fn any_cutting_into_batches_gives_what_all_events_at_once_give(
         batches in prop::collection::vec(prop::collection::vec(event(), 1..25), 1..5),
         meeting in prop_oneof![Just(Meeting::Lookup), Just(Meeting::LookupOfPoorHashes), Just(Meeting::LookupInPieces)],
+        marks in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let bench = Bench::new(Sequence::Column("at".into()), meeting).await;
+            let mut bench = Bench::new(Sequence::Column("at".into()), meeting).await;
+            bench.spec.merge_on_read = marks;
             for events in &batches {
                 bench.apply(events).await;
             }
@@ -224,4 +229,33 @@ async fn only_files_that_hold_a_beaten_row_are_rewritten() {
     let kept = |w: &str| before.iter().any(|f| f.workspace.as_deref() == Some(w) && after.contains(f));
     assert!(kept("globex inc/ü"), "a stale row rewrote a file");
     assert!(!kept("acme"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_rows_of_a_file_are_marked_and_many_written_anew_where_readers_know() {
+    let mut bench = Bench::new(Sequence::Column("at".into()), Meeting::Lookup).await;
+    bench.spec.merge_on_read = true;
+    let event = |key, sequence| Event { workspace: "acme", key, sequence: Some(sequence), delete: false, text: None };
+    let files = async || bench.lake.snapshot(&bench.name, At::Latest).await.unwrap().unwrap().files(&Scope::Feed).unwrap();
+    let made = bench.apply(&(0..100).map(|key| event(key, 0)).collect::<Vec<_>>()).await;
+    assert_eq!(made.strategy, Some(How::Append));
+    let first = files().await.remove(0);
+    for (keys, deleted) in [(0..10, 10), (10..25, 25)] {
+        let made = bench.apply(&keys.map(|key| event(key, 1)).collect::<Vec<_>>()).await;
+        assert_eq!((made.strategy, made.reason.as_deref()), (Some(How::MergeOnRead), Some("few rows of 1 file changed")));
+        assert_eq!(made.marked.len(), 1);
+        let stays = files().await.into_iter().find(|f| f.path == first.path).unwrap();
+        assert_eq!((stays.rows, stays.deleted.as_ref().map(|d| d.count())), (Some(100 - deleted), Some(deleted)));
+    }
+    let made = bench.apply(&[event(25, 1), event(0, 2)]).await;
+    assert_eq!(made.reason.as_deref(), Some("few rows of 1 file changed; many did of 1 file, written anew"));
+    assert!(files().await.iter().all(|f| f.path != first.path));
+    let rows = bench.rows("acme").await;
+    assert_eq!((rows.len(), rows[&0].0, rows[&25].0, rows[&26].0), (100, Some(2), Some(1), Some(0)));
+    // Without leave to mark, files with marks are written anew as others are.
+    bench.spec.merge_on_read = false;
+    let made = bench.apply(&(0..100).map(|key| event(key, 3)).collect::<Vec<_>>()).await;
+    assert_eq!(made.strategy, Some(How::Merge));
+    assert!(files().await.iter().all(|f| f.deleted.is_none()));
+    assert!(bench.rows("acme").await.values().all(|row| row.0 == Some(3)));
 }

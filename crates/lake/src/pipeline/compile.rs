@@ -130,6 +130,8 @@ pub struct CompiledSilver {
     pub check_schema: SchemaRef,
     /// Over the check schema: of the rows of a key, the one with the greatest value wins.
     pub sequence_by: Option<Expr>,
+    /// Whether rows may be marked as deleted, beside their files. The rows are the same either way.
+    pub merge_on_read: bool,
     /// In the order of the file.
     pub expectations: Vec<CompiledExpectation>,
     /// A hash, not negative, of everything that determines the rows.

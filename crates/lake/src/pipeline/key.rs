@@ -14,7 +14,7 @@ pub(super) const BRONZE: &[&str] = &["method", "inputs", "columns", "description
 
 /// Keys of a table under `silver:`.
 pub(super) const SILVER: &[&str] =
-    &["from", "entity", "select", "where", "key", "sequence_by", "delete_when", "expect", "description"];
+    &["from", "entity", "select", "where", "key", "sequence_by", "delete_when", "merge_on_read", "expect", "description"];
 
 /// Keys of one entry of `expect:`.
 pub(super) const EXPECTATION: &[&str] = &["check", "otherwise"];

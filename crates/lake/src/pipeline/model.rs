@@ -196,6 +196,8 @@ pub struct SilverTable {
     pub sequence_by: Option<Spanned<String>>,
     /// `delete_when:`, an SQL condition over the input's columns.
     pub delete_when: Option<Spanned<String>>,
+    /// `merge_on_read:`, whether rows may be marked as deleted instead of writing their files anew.
+    pub merge_on_read: Option<Spanned<bool>>,
     /// `expect:`, in the order of the file.
     pub expect: Vec<Expectation>,
     /// `description:`.

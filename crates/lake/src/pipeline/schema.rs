@@ -120,6 +120,7 @@ fn silver() -> Value {
             },
             "sequence_by": { "$ref": "#/$defs/sql", "description": "What orders the rows of a key; the greatest wins. Needs a key." },
             "delete_when": { "$ref": "#/$defs/sql", "description": "A condition over the bronze table's columns; rows for which it holds delete their key." },
+            "merge_on_read": { "type": "boolean", "description": "Whether changed rows may be marked as deleted where that costs less than writing their files anew. For tables whose readers know Delta's deletion vectors. Needs a key." },
             "expect": {
                 "type": "object",
                 "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_-]*$", "maxLength": 64 },

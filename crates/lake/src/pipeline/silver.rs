@@ -324,6 +324,7 @@ impl Work<'_, '_> {
             key,
             check_schema,
             sequence_by,
+            merge_on_read: table.merge_on_read.as_ref().is_some_and(|m| m.value),
             expectations,
             fingerprint: 0,
         };
@@ -342,11 +343,14 @@ impl Work<'_, '_> {
         if !key.is_empty() || !table.key.is_empty() {
             return;
         }
-        let keyed = [("sequence_by", &table.sequence_by), ("delete_when", &table.delete_when)];
-        for (word, sql) in keyed.into_iter().filter_map(|(word, sql)| Some((word, sql.as_ref()?))) {
+        let span = |sql: &Option<Spanned<String>>| sql.as_ref().map(|sql| sql.span);
+        let marks = table.merge_on_read.as_ref().filter(|m| m.value).map(|m| m.span);
+        let keyed =
+            [("sequence_by", span(&table.sequence_by)), ("delete_when", span(&table.delete_when)), ("merge_on_read", marks)];
+        for (word, span) in keyed.into_iter().filter_map(|(word, span)| Some((word, span?))) {
             let message = format!("`{word}` needs a key, and `{}` has none", table.name.value);
             let help = "add `key:` with the columns that tell one row from another".to_owned();
-            self.planner.error("missing-key", sql.span, message, Some(help));
+            self.planner.error("missing-key", span, message, Some(help));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which rows of a table came and went since a version, as files and places in them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,10 +8,12 @@ use datafusion::catalog::TableProvider;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::error::Result;
+use crate::row_set::RowSet;
 use crate::storage::explain;
-use crate::table::log::LoggedFile;
+use crate::table::log::{CommitFiles, LoggedFile};
 use crate::table::moves::Moves;
 use crate::table::progress::Scope;
 use crate::table::snapshot::{DataFile, Snapshot};
@@ -58,14 +60,26 @@ impl Positions {
         Self { ranges, of }
     }
 
+    /// The rows of `set` in a file of `of` rows.
+    pub(crate) fn of_set(set: &RowSet, of: usize) -> Self {
+        let mut ranges: Vec<Range<usize>> = vec![];
+        for row in set.iter().filter_map(|row| usize::try_from(row).ok()) {
+            match ranges.last_mut() {
+                Some(last) if last.end == row => last.end += 1,
+                _ => ranges.push(row..row + 1),
+            }
+        }
+        Self { ranges, of }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.ranges.iter().map(ExactSizeIterator::len).sum()
     }
 
-    /// The ranges.
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
-        self.ranges.iter().cloned()
+    /// What Parquet's readers take.
+    pub(crate) fn selection(&self) -> RowSelection {
+        RowSelection::from_consecutive_ranges(self.ranges.iter().cloned(), self.of)
     }
 
     /// Rows of the file.
@@ -109,16 +123,54 @@ impl Snapshot {
                 None => Moves::default(),
             };
             let own = |f: &LoggedFile| scope.holds(f.workspace.as_deref());
-            let removed = commit.removed.into_iter().filter(own);
-            let added = commit.added.into_iter().filter(own).filter(|file| !moves.moved.contains(&file.path));
-            changes.push(RowChanges {
-                version: commit.version,
-                columns_changed: commit.columns_changed,
-                removed: removed.map(|file| FileRows { rows: moves.gone_from(&file.path), file }).collect(),
-                added: added.map(|file| FileRows { file, rows: None }).collect(),
-            });
+            let mut left: HashMap<Path, LoggedFile> =
+                commit.removed.into_iter().filter(own).map(|file| (file.path.clone(), file)).collect();
+            let (mut removed, mut added) = (vec![], vec![]);
+            for file in commit.added.into_iter().filter(own).filter(|file| !moves.moved.contains(&file.path)) {
+                match left.remove(&file.path) {
+                    Some(before) => self.marked(before, file, &mut removed, &mut added).await?,
+                    None => added.push(FileRows { file, rows: None }),
+                }
+            }
+            removed.extend(left.into_values().map(|file| FileRows { rows: moves.gone_from(&file.path), file }));
+            removed.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+            let CommitFiles { version, columns_changed, .. } = commit;
+            changes.push(RowChanges { version, columns_changed, removed, added });
         }
         Ok(Some(changes))
+    }
+
+    /// What became of the rows of a file that stays while others of its rows are deleted than before; all of them where that cannot be told.
+    async fn marked(
+        &self,
+        before: LoggedFile,
+        after: LoggedFile,
+        removed: &mut Vec<FileRows>,
+        added: &mut Vec<FileRows>,
+    ) -> Result<()> {
+        let known = (self.deleted_rows_then(&before).await?, self.deleted_rows_then(&after).await?);
+        let held = after.rows_held.and_then(|rows| usize::try_from(rows).ok());
+        let ((Some(was), Some(is)), Some(held)) = (known, held) else {
+            removed.push(FileRows { file: before, rows: None });
+            added.push(FileRows { file: after, rows: None });
+            return Ok(());
+        };
+        for (file, mut rows, others, changed) in [(before, is.clone(), &was, removed), (after, was.clone(), &is, added)] {
+            rows.remove_all(others);
+            if !rows.is_empty() {
+                changed.push(FileRows { file, rows: Some(Positions::of_set(&rows, held)) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The deleted rows of a file; `None` when the list of them is gone.
+    async fn deleted_rows_then(&self, file: &LoggedFile) -> Result<Option<RowSet>> {
+        let store = self.delta().log_store().object_store(None);
+        match &file.deleted {
+            Some(vector) if !vector.is_there(store.as_ref()).await? => Ok(None),
+            vector => self.deleted_rows(vector.as_ref()).await.map(Some),
+        }
     }
 
     /// A scan of rows that changed; `None` when a file of them is no more.
@@ -151,8 +203,13 @@ impl Snapshot {
                             Err(error) => return Err(explain("cannot look up a file of a table", error)),
                         },
                     };
-                    let (path, workspace) = (file.path, file.workspace);
-                    Ok(Some((DataFile { path, size, rows: None, workspace, stats: None, has_deletion_vector: false }, rows)))
+                    if let Some(vector) = &file.deleted
+                        && !vector.is_there(store.as_ref()).await?
+                    {
+                        return Ok(None);
+                    }
+                    let LoggedFile { path, workspace, deleted, .. } = file;
+                    Ok(Some((DataFile { path, size, rows: None, workspace, stats: None, deleted }, rows)))
                 }
             })
             .buffered(CONCURRENT_LOOKUPS);

@@ -150,6 +150,12 @@ async fn read_parquet(store: &Arc<dyn ObjectStore>, part: &ObjectMeta, found: &m
     Ok(())
 }
 
+/// The rows that a Parquet file holds, by its footer.
+pub(crate) async fn rows_in(store: &Arc<dyn ObjectStore>, file: ObjectMeta) -> ParquetResult<u64> {
+    let metadata = StoredFile { store: store.clone(), file }.get_metadata(None).await?;
+    Ok(u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default())
+}
+
 /// A Parquet file that is fetched range by range.
 struct StoredFile {
     store: Arc<dyn ObjectStore>,

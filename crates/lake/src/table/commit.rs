@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::Schema;
+use delta_kernel::table_features::TableFeature;
 use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
-use deltalake::kernel::{Action, Add, MetadataExt, StructType, Transaction};
+use deltalake::kernel::{Action, Add, MetadataExt, Protocol, StructType, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::config::TablePropertiesExt;
 use object_store::path::Path;
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::TableName;
@@ -42,6 +44,8 @@ pub struct Change {
     pub schema: Option<SchemaChange>,
     /// What is known of the rows of files that it rewrites.
     pub moves: Moves,
+    /// Whether the table may have deletion vectors from now on, if it may not yet: older readers then refuse it.
+    pub deletion_vectors: bool,
     /// The rows it was computed from: commits of others that leave those alone do not mean to compute anew.
     pub basis: Basis,
 }
@@ -178,9 +182,7 @@ impl Snapshot {
             ));
         }
         actions.extend(removals);
-        if let Some(schema) = &change.schema {
-            actions.push(Action::Metadata(self.metadata_with(schema)?));
-        }
+        actions.extend(self.new_metadata(change)?);
         let properties = CommitProperties::default()
             .with_application_transactions(change.transactions.clone())
             .with_max_retries(0)
@@ -216,6 +218,19 @@ impl Snapshot {
         if (next + 1).is_multiple_of(interval) { None } else { Some(false) }
     }
 
+    /// What the commit changes of the table's description: its columns, and what its readers must know.
+    fn new_metadata(&self, change: &Change) -> Result<Vec<Action>> {
+        let state = self.delta().snapshot().map_err(|e| delta_error("cannot read the table", e))?;
+        let columns = change.schema.as_ref().map(|schema| self.metadata_with(schema)).transpose()?;
+        let protocol = if change.deletion_vectors { with_deletion_vectors(state.protocol())? } else { None };
+        let Some(protocol) = protocol else { return Ok(columns.into_iter().map(Action::Metadata).collect()) };
+        let metadata = columns
+            .unwrap_or_else(|| state.metadata().clone())
+            .add_config_key("delta.enableDeletionVectors".into(), "true".into())
+            .map_err(|e| delta_error(&format!("cannot commit to `{}`", self.name()), e.into()))?;
+        Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)])
+    }
+
     fn metadata_with(&self, change: &SchemaChange) -> Result<deltalake::kernel::Metadata> {
         let state = self.delta().snapshot().map_err(|e| delta_error("cannot read the table", e))?;
         let place = format!("cannot change the columns of `{}`", self.name());
@@ -245,7 +260,7 @@ fn operation(strategy: Strategy) -> DeltaOperation {
     match strategy {
         Strategy::Append => DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None },
         Strategy::Replace => DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by, predicate: None },
-        Strategy::Merge | Strategy::Refresh => DeltaOperation::Merge {
+        Strategy::Merge | Strategy::MergeOnRead | Strategy::Refresh => DeltaOperation::Merge {
             predicate: None,
             merge_predicate: None,
             matched_predicates: vec![],
@@ -269,6 +284,42 @@ pub(crate) fn delta_error(what: &str, error: DeltaTableError) -> Error {
     }
     explain(what, error)
 }
+
+/// What readers and writers of a table must know when it has deletion vectors; `None` when `protocol` says so already.
+fn with_deletion_vectors(protocol: &Protocol) -> Result<Option<Protocol>> {
+    let feature = |f: &TableFeature| *f == TableFeature::DeletionVectors;
+    if protocol.writer_features().is_some_and(|features| features.iter().any(feature)) {
+        return Ok(None);
+    }
+    let unclear = |e: serde_json::Error| Error::new(ErrorKind::Internal, "cannot change a table's protocol").with_source(e);
+    let mut written = serde_json::to_value(protocol).map_err(unclear)?;
+    let list = |at: &str| written.get(at).and_then(Value::as_array).cloned();
+    let version = |at: &str| written.get(at).and_then(Value::as_u64).unwrap_or_default();
+    // Versions from before features were named stand for these.
+    let implied = |upto: u64, named: &[(u64, &'static str)]| {
+        named.iter().filter(|(since, _)| *since <= upto).map(|(_, feature)| Value::from(*feature)).collect::<Vec<_>>()
+    };
+    let mut readers = list("readerFeatures").unwrap_or_else(|| implied(version("minReaderVersion"), &[(2, "columnMapping")]));
+    let mut writers = list("writerFeatures").unwrap_or_else(|| implied(version("minWriterVersion"), &LEGACY_FEATURES));
+    readers.push("deletionVectors".into());
+    writers.push("deletionVectors".into());
+    written["minReaderVersion"] = 3.into();
+    written["minWriterVersion"] = 7.into();
+    written["readerFeatures"] = readers.into();
+    written["writerFeatures"] = writers.into();
+    serde_json::from_value(written).map(Some).map_err(unclear)
+}
+
+/// The writer's version that each feature came with.
+const LEGACY_FEATURES: [(u64, &str); 7] = [
+    (2, "appendOnly"),
+    (2, "invariants"),
+    (3, "checkConstraints"),
+    (4, "changeDataFeed"),
+    (4, "generatedColumns"),
+    (5, "columnMapping"),
+    (6, "identityColumns"),
+];
 
 /// The bytes of the files that a commit adds.
 pub fn bytes_of(adds: &[Add]) -> u64 {

@@ -126,7 +126,9 @@ impl Footprint {
             let folder = format!("{}/{}", super::snapshot::folder(table.name()), parent(&add.path));
             let workspace = add.partition_values.get(WORKSPACE_COLUMN).and_then(Option::as_deref);
             let found = written.get(&folder).and_then(|place| place.workspace.as_deref());
-            if found.is_none() || found != workspace {
+            // A file that stays while rows of it are marked as deleted was checked when it was written.
+            let stays = add.deletion_vector.is_some() && change.removes.iter().any(|path| path.as_ref() == add.path);
+            if !stays && (found.is_none() || found != workspace) {
                 return Err(outside(&format!("a file of `{folder}` would be added as one of another workspace")));
             }
             self.allow(&name, workspace, &folder)?;

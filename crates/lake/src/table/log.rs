@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use deltalake::kernel::DeletionVectorDescriptor;
 use deltalake::logstore::LogStore;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::checkpoint;
 use crate::table::commit::delta_error;
+use crate::table::deletion_vector::DeletionVector;
 use crate::workspace_id::WORKSPACE_COLUMN;
 
 /// How many commit files are fetched at a time.
@@ -26,6 +28,10 @@ pub struct LoggedFile {
     pub workspace: Option<String>,
     /// Bytes; 0 where the commit does not say (removals).
     pub size: u64,
+    /// Rows that the file holds, where the commit says.
+    pub rows_held: Option<u64>,
+    /// Rows that are deleted though the file holds them.
+    pub deleted: Option<DeletionVector>,
 }
 
 /// The data files that one commit added and removed. Commits that only rearrange rows have none.
@@ -65,6 +71,16 @@ struct FileLine {
     size: Option<u64>,
     #[serde(default)]
     partition_values: Option<BTreeMap<String, Option<String>>>,
+    #[serde(default)]
+    stats: Option<String>,
+    #[serde(default)]
+    deletion_vector: Option<DeletionVectorDescriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatsLine {
+    num_records: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +105,15 @@ fn yes() -> bool {
 impl FileLine {
     fn into_file(self) -> LoggedFile {
         let workspace = self.partition_values.and_then(|mut v| v.remove(WORKSPACE_COLUMN)).flatten();
-        LoggedFile { path: store_path(&self.path), workspace, size: self.size.unwrap_or_default() }
+        // Who follows the rows of a file that stays while some of them go has to know how many there are.
+        let stats = self.stats.filter(|_| self.deletion_vector.is_some());
+        LoggedFile {
+            path: store_path(&self.path),
+            workspace,
+            size: self.size.unwrap_or_default(),
+            rows_held: stats.and_then(|s| serde_json::from_str::<StatsLine>(&s).ok()?.num_records),
+            deleted: self.deletion_vector.map(DeletionVector::from),
+        }
     }
 }
 

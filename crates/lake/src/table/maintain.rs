@@ -5,11 +5,10 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use deltalake::DeltaTable;
 use deltalake::operations::optimize::OptimizeType;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::checkpoints::{cleanup_metadata, create_checkpoint};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -21,8 +20,10 @@ use crate::lake::Lake;
 use crate::pipeline::TableName;
 use crate::table::checkpoint;
 use crate::table::commit::{CHECKPOINT_INTERVAL, delta_error};
+use crate::table::deletion_vector::is_deletion_vector;
 use crate::table::history::At;
 use crate::table::leftovers::{delete_leftovers, leftovers};
+use crate::table::log::{self, Mentions};
 use crate::table::snapshot::{Snapshot, folder};
 use crate::workspace_id::WORKSPACE_COLUMN;
 
@@ -106,8 +107,8 @@ impl Lake {
         options.check()?;
         let Some(table) = self.snapshot(name, At::Latest).await? else { return Ok(None) };
         let Unneeded { mut files, mut bytes } = table.unneeded(options).await?;
-        if !options.dry_run && !files.is_empty() {
-            table.vacuum(options).await?;
+        if !options.dry_run {
+            table.delete(&files).await?;
         }
         let retained_from = options.retained_from();
         if let Some(root) = self.root().local_path() {
@@ -186,8 +187,13 @@ impl Snapshot {
 
     /// The files to delete that are there: the log goes on to name those that a former vacuum deleted.
     async fn unneeded(&self, options: &VacuumOptions) -> Result<Unneeded> {
-        let (_, named) = self.run_vacuum(&VacuumOptions { dry_run: true, ..*options }).await?;
-        let named: HashSet<Path> = named.iter().map(|f| Path::parse(f).unwrap_or_else(|_| Path::from(f.as_str()))).collect();
+        let named = self.named_by_delta(options).await?;
+        let mut named: HashSet<Path> = named.iter().map(|f| Path::parse(f).unwrap_or_else(|_| Path::from(f.as_str()))).collect();
+        if named.iter().any(is_deletion_vector) {
+            // Delta's own choice keeps those of files that are there now, and not those that earlier versions need.
+            let earlier = self.earlier_deletion_vectors().await?;
+            named.retain(|path| !earlier.contains(path));
+        }
         if named.is_empty() {
             return Ok(Unneeded { files: vec![], bytes: 0 });
         }
@@ -206,22 +212,46 @@ impl Snapshot {
         Ok(Unneeded { files: found.into_iter().map(|(path, _)| path).collect(), bytes })
     }
 
-    async fn vacuum(&self, options: &VacuumOptions) -> Result<()> {
-        self.run_vacuum(options).await.map(drop)
+    /// The lists of deleted rows that commits in the log speak of.
+    async fn earlier_deletion_vectors(&self) -> Result<HashSet<Path>> {
+        let log = self.delta().log_store();
+        let mut needed = HashSet::new();
+        for version in (0..=self.version()).rev() {
+            let Some(commits) = log::commits(log.as_ref(), version - 1, version, Mentions::All).await? else { break };
+            let files = commits.into_iter().flat_map(|commit| commit.removed.into_iter().chain(commit.added));
+            needed.extend(files.filter_map(|file| file.deleted?.path().ok()));
+        }
+        Ok(needed)
     }
 
-    async fn run_vacuum(&self, options: &VacuumOptions) -> Result<(DeltaTable, Vec<String>)> {
-        let (table, metrics) = self
+    async fn delete(&self, files: &[String]) -> Result<()> {
+        let paths: Vec<_> = files.iter().map(|f| Ok(Path::parse(f).unwrap_or_else(|_| Path::from(f.as_str())))).collect();
+        let store = self.delta().log_store().object_store(None);
+        let mut deleted = store.delete_stream(futures::stream::iter(paths).boxed());
+        while let Some(done) = deleted.next().await {
+            match done {
+                Err(object_store::Error::NotFound { .. }) => {}
+                done => {
+                    done.map_err(|e| checkpoint::store_error(e).context(format!("cannot vacuum `{}`", self.name())))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What Delta's own vacuum would delete.
+    async fn named_by_delta(&self, options: &VacuumOptions) -> Result<Vec<String>> {
+        let (_, metrics) = self
             .delta()
             .clone()
             .vacuum()
             .with_mode(VacuumMode::Full)
             .with_retention_period(Duration::hours(options.retention_hours))
             .with_enforce_retention_duration(!options.allow_short)
-            .with_dry_run(options.dry_run)
+            .with_dry_run(true)
             .await
             .map_err(|e| delta_error(&format!("cannot vacuum `{}`", self.name()), e))?;
-        Ok((table, metrics.files_deleted))
+        Ok(metrics.files_deleted)
     }
 
     /// Deletes what is older than the log's retention, up to a checkpoint; makes one first where commits failed to. Gives the number of files.

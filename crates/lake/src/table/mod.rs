@@ -3,6 +3,7 @@
 mod changes;
 mod checkpoint;
 mod commit;
+mod deletion_vector;
 mod encode;
 mod footprint;
 mod history;
@@ -27,6 +28,7 @@ mod write;
 
 pub use changes::{ChangedScan, FileRows, Positions, RowChanges};
 pub use commit::{Change, Committed, SchemaChange, bytes_of};
+pub use deletion_vector::DeletionVector;
 pub use footprint::Footprint;
 pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};

@@ -52,14 +52,7 @@ impl Moves {
     /// The rows of a file that went with it; `None` when nothing is known of it.
     pub(crate) fn gone_from(&self, file: &Path) -> Option<Positions> {
         let (rows, of) = self.gone.get(file)?;
-        let mut ranges: Vec<std::ops::Range<usize>> = vec![];
-        for row in rows.iter().filter_map(|row| usize::try_from(row).ok()) {
-            match ranges.last_mut() {
-                Some(last) if last.end == row => last.end += 1,
-                _ => ranges.push(row..row + 1),
-            }
-        }
-        Some(Positions::new(ranges, usize::try_from(*of).ok()?))
+        Some(Positions::of_set(rows, usize::try_from(*of).ok()?))
     }
 
     /// One row for each row that went (its file, its place, and the rows of its file) and for each file of moved rows (without a place).

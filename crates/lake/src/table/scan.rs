@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, Result, ScalarValue, Statistics};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
@@ -17,15 +17,20 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::RowNumber;
 use parquet::arrow::arrow_reader::RowSelection;
 use url::Url;
 
 use crate::table::changes::Positions;
+use crate::table::checkpoint;
 use crate::table::progress::fingerprint;
 use crate::table::snapshot::DataFile;
 use crate::workspace_id::WORKSPACE_COLUMN;
+
+/// How many lists of deleted rows are read at a time.
+const CONCURRENT_READS: usize = 16;
 
 /// The column with the index of a row's file.
 pub(crate) const FILE_COLUMN: &str = "__lake_file";
@@ -103,35 +108,54 @@ impl FileScan {
         ))
     }
 
-    fn partitioned_file(&self, index: usize, file: &DataFile) -> PartitionedFile {
+    /// The rows to read of each file, where not all are: those that were asked for and are not deleted.
+    async fn selections(&self) -> Result<Vec<Option<RowSelection>>> {
+        futures::stream::iter(0..self.files.len())
+            .map(|index| self.selection(index))
+            .buffered(CONCURRENT_READS)
+            .try_collect()
+            .await
+    }
+
+    async fn selection(&self, index: usize) -> Result<Option<RowSelection>> {
+        let asked = self.rows.get(index).and_then(Option::as_ref).map(Positions::selection);
+        let Some((file, vector)) = self.files.get(index).and_then(|file| Some((file, file.deleted.as_ref()?))) else {
+            return Ok(asked);
+        };
+        let deleted = vector.load(self.store.as_ref()).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let held = match file.rows_held() {
+            Some(rows) => rows,
+            None => checkpoint::rows_in(&self.store, object(file)).await?,
+        };
+        let there = Positions::of_set(&deleted.others(held), usize::try_from(held).unwrap_or(usize::MAX)).selection();
+        Ok(Some(match asked {
+            Some(asked) => asked.intersection(&there),
+            None => there,
+        }))
+    }
+
+    fn partitioned_file(&self, index: usize, file: &DataFile, selection: Option<&RowSelection>) -> PartitionedFile {
         // The path is the store's already; any other constructor would encode it once more.
-        let mut out = PartitionedFile::from(ObjectMeta {
-            location: file.path.clone(),
-            last_modified: chrono::DateTime::UNIX_EPOCH,
-            size: file.size,
-            e_tag: None,
-            version: None,
-        });
+        let mut out = PartitionedFile::from(object(file));
         out.partition_values = vec![ScalarValue::Utf8(file.workspace.clone())];
         if self.file_column {
             out.partition_values.push(ScalarValue::UInt32(u32::try_from(index).ok()));
         }
-        if let Some(Some(rows)) = self.rows.get(index) {
-            let selection = RowSelection::from_consecutive_ranges(rows.ranges(), rows.of());
-            out.extensions.insert(ParquetRowSelection::new(selection));
+        if let Some(selection) = selection {
+            out.extensions.insert(ParquetRowSelection::new(selection.clone()));
         }
         out
     }
 
     /// The files in `count` groups of about equal bytes.
-    fn groups(&self, count: usize) -> Vec<FileGroup> {
+    fn groups(&self, count: usize, selections: &[Option<RowSelection>]) -> Vec<FileGroup> {
         let mut order: Vec<usize> = (0..self.files.len()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(self.files[*i].size));
         let mut groups = vec![(0u64, Vec::new()); count.clamp(1, self.files.len().max(1))];
         for i in order {
             if let Some(smallest) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
                 smallest.0 += self.files[i].size;
-                smallest.1.push(self.partitioned_file(i, &self.files[i]));
+                smallest.1.push(self.partitioned_file(i, &self.files[i], selections.get(i).and_then(Option::as_ref)));
             }
         }
         groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
@@ -145,6 +169,11 @@ impl FileScan {
         statistics.total_byte_size = usize::try_from(bytes).map_or(Precision::Absent, Precision::Inexact);
         statistics
     }
+}
+
+fn object(file: &DataFile) -> ObjectMeta {
+    let last_modified = chrono::DateTime::UNIX_EPOCH;
+    ObjectMeta { location: file.path.clone(), last_modified, size: file.size, e_tag: None, version: None }
 }
 
 fn is_partition(name: &str) -> bool {
@@ -184,7 +213,7 @@ impl TableProvider for FileScan {
             source = source.with_predicate(state.create_physical_expr(filter, &columns)?);
         }
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
-            .with_file_groups(self.groups(state.config().target_partitions()))
+            .with_file_groups(self.groups(state.config().target_partitions(), &self.selections().await?))
             .with_statistics(self.known_statistics())
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)

@@ -11,10 +11,10 @@ use object_store::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::TableName;
-use crate::query_error::query_error;
 use crate::storage::Root;
 use crate::table::changes::Positions;
 use crate::table::commit::delta_error;
+use crate::table::deletion_vector::DeletionVector;
 use crate::table::footprint::Footprint;
 use crate::table::history::At;
 use crate::table::log::{self, CommitFiles, Mentions};
@@ -29,14 +29,21 @@ pub struct DataFile {
     pub path: Path,
     /// Bytes.
     pub size: u64,
-    /// Rows, where the log says.
+    /// Rows that are not deleted, where the log says.
     pub rows: Option<u64>,
     /// The partition's workspace; `None` for rows without one.
     pub workspace: Option<String>,
     /// The log's statistics of the file, as JSON.
     pub stats: Option<String>,
-    /// Whether some of its rows are marked as deleted beside the file.
-    pub has_deletion_vector: bool,
+    /// Rows that are deleted though the file holds them.
+    pub deleted: Option<DeletionVector>,
+}
+
+impl DataFile {
+    /// Rows that the file holds, deleted ones included, where the log says.
+    pub(crate) fn rows_held(&self) -> Option<u64> {
+        self.rows.map(|rows| rows + self.deleted.as_ref().map_or(0, DeletionVector::count))
+    }
 }
 
 /// A Delta table of the lake at one version. Cheap to clone.
@@ -139,13 +146,17 @@ impl Snapshot {
         let data = state.snapshot().try_log_data().map_err(|e| delta_error("cannot read the table's files", e))?;
         let mut files: Vec<DataFile> = data
             .iter()
-            .map(|view| DataFile {
-                path: view.object_store_path(),
-                size: u64::try_from(view.size()).unwrap_or_default(),
-                rows: view.num_records().map(|n| n as u64),
-                workspace: view.partition_values_map().remove(WORKSPACE_COLUMN).flatten(),
-                stats: view.stats(),
-                has_deletion_vector: view.deletion_vector_descriptor().is_some(),
+            .map(|view| {
+                let deleted: Option<DeletionVector> = view.deletion_vector_descriptor().map(DeletionVector::from);
+                let hidden = deleted.as_ref().map_or(0, DeletionVector::count);
+                DataFile {
+                    path: view.object_store_path(),
+                    size: u64::try_from(view.size()).unwrap_or_default(),
+                    rows: view.num_records().map(|n| (n as u64).saturating_sub(hidden)),
+                    workspace: view.partition_values_map().remove(WORKSPACE_COLUMN).flatten(),
+                    stats: view.stats(),
+                    deleted,
+                }
             })
             .collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -173,19 +184,10 @@ impl Snapshot {
 
     /// A provider of the rows of `scope` at this version.
     pub async fn provider(&self, scope: &Scope) -> Result<Arc<dyn TableProvider>> {
-        self.provider_of(self.files(scope)?).await
+        Ok(self.scan_files(self.files(scope)?))
     }
 
-    /// A provider of the rows of `files`, which must be files of this snapshot.
-    pub(crate) async fn provider_of(&self, files: Vec<DataFile>) -> Result<Arc<dyn TableProvider>> {
-        if files.iter().any(|f| f.has_deletion_vector) {
-            self.delta_provider(&files).await
-        } else {
-            Ok(Arc::new(self.scan(files)))
-        }
-    }
-
-    /// A provider of the rows of `files`, which must be files of this snapshot without deletion vectors.
+    /// A provider of the rows of `files`, which must be files of this snapshot, without those that are deleted.
     pub fn scan_files(&self, files: Vec<DataFile>) -> Arc<dyn TableProvider> {
         Arc::new(self.scan(files))
     }
@@ -214,17 +216,6 @@ impl Snapshot {
     fn scan(&self, files: Vec<DataFile>) -> FileScan {
         let number = self.footprint.as_ref().map(Footprint::number);
         FileScan::new(self.schema.clone(), self.delta.log_store().object_store(None), self.delta.table_url(), number, files)
-    }
-
-    /// Files with deletion vectors are read by Delta's own scan, restricted to `files`.
-    async fn delta_provider(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
-        let root = self.delta.table_url();
-        let uris = files.iter().map(|f| format!("{}{}", root.as_str(), f.path)).collect::<Vec<_>>();
-        self.delta
-            .table_provider()
-            .with_file_paths(uris)
-            .await
-            .map_err(|e| query_error(&format!("cannot read `{}`", self.name), e))
     }
 
     /// How far this table has come.

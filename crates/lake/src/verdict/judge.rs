@@ -103,7 +103,8 @@ impl Judge {
             (Some(_), Some(column)) => Sequence::Column(column),
             (Some(_), None) => Sequence::Column(SEQUENCE_COLUMN.to_string()),
         };
-        (!key.is_empty()).then(|| MergeSpec { columns: self.table_schema.clone(), key, sequence })
+        let merge_on_read = self.rules.merge_on_read;
+        (!key.is_empty()).then(|| MergeSpec { columns: self.table_schema.clone(), key, sequence, merge_on_read })
     }
 
     /// Another judge by the same rules that has counted nothing.

@@ -40,6 +40,8 @@ pub struct RowRules {
     pub check_schema: SchemaRef,
     /// Which row of a key wins. Over `check_schema`.
     pub sequence_by: Option<Expr>,
+    /// Whether rows may be marked as deleted.
+    pub merge_on_read: bool,
     /// In order. Over `check_schema`.
     pub expectations: Vec<ExpectationRule>,
 }
@@ -65,6 +67,7 @@ impl From<&CompiledSilver> for RowRules {
             key: table.key.clone(),
             check_schema: table.check_schema.clone(),
             sequence_by: table.sequence_by.clone(),
+            merge_on_read: table.merge_on_read,
             expectations: table.expectations.iter().map(expectation).collect(),
         }
     }

@@ -210,6 +210,24 @@ impl Reader {
         mapping.get(key).and_then(|e| self.text(&e.value, &format!("`{key}`")))
     }
 
+    /// The truth of an optional key.
+    fn optional_flag(&mut self, mapping: &Mapping, key: &str) -> Option<Spanned<bool>> {
+        let text = self.optional_text(mapping, key)?;
+        match text.value.trim() {
+            "true" => Some(Spanned::new(true, text.span)),
+            "false" => Some(Spanned::new(false, text.span)),
+            _ => {
+                self.report(
+                    "wrong-type",
+                    text.span,
+                    format!("`{key}` is neither true nor false"),
+                    Some("write `true` or `false`".to_owned()),
+                );
+                None
+            }
+        }
+    }
+
     /// The text of a key that the table must have.
     fn required_text(
         &mut self,

@@ -18,9 +18,22 @@ impl Reader {
         let key = keys.get("key").map(|e| self.key_columns(&e.value)).unwrap_or_default();
         let sequence_by = self.optional_text(keys, "sequence_by");
         let delete_when = self.optional_text(keys, "delete_when");
+        let merge_on_read = self.optional_flag(keys, "merge_on_read");
         let expect = keys.get("expect").map(|e| self.expectations(&e.value)).unwrap_or_default();
         let description = self.description(keys);
-        Some(SilverTable { name, from: from?, entity, select, filter, key, sequence_by, delete_when, expect, description })
+        Some(SilverTable {
+            name,
+            from: from?,
+            entity,
+            select,
+            filter,
+            key,
+            sequence_by,
+            delete_when,
+            merge_on_read,
+            expect,
+            description,
+        })
     }
 
     fn bronze_name(&mut self, text: Spanned<String>) -> Option<Spanned<TableName>> {
