@@ -39,6 +39,7 @@ mod kill;
 mod library;
 mod lifecycle;
 mod memory;
+mod plan;
 mod public_data;
 mod quickstart;
 mod refresh;
