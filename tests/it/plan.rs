@@ -179,3 +179,24 @@ fn a_changed_definition_is_foretold() {
     assert_eq!(table(&plan, "gold.by_brand")["bytes_read"]["certainty"], "estimate");
     assert_eq!(exact(&table(&report, "gold.by_brand")["plan"]["rows_rewritten"]), 40);
 }
+
+#[test]
+fn a_small_change_is_foretold_by_what_it_reads_at_most() {
+    let project = project();
+    // Each delivery is of brands of its own, in a file of its own.
+    for delivery in 0..12 {
+        let ids = delivery * 1_000..(delivery + 1) * 1_000;
+        let row =
+            |id: u32| json!({"ws": "acme", "id": id.to_string(), "brand": format!("b{}", id / 50), "n": "20000", "op": "U"});
+        project.deliver(&format!("more{delivery}.ndjson"), &ids.map(row).collect::<Vec<_>>());
+        project.run();
+    }
+    project.deliver("few.ndjson", &[json!({"ws": "acme", "id": "5", "brand": "b0", "n": "30000", "op": "U"})]);
+    let (_, report) = plan_and_run(&project);
+    let gold = table(&report, "gold.by_brand");
+    assert_eq!((&gold["strategy"], &gold["plan"]["action"]), (&json!("refresh"), &json!("refresh")), "{gold}");
+    assert_eq!(gold["plan"]["files_read"]["certainty"], "at_most");
+    let silver = table(&report, "silver.items");
+    let (most, found) = (silver["plan"]["files_rewritten"]["value"].as_u64(), silver["files_rewritten"].as_u64());
+    assert!(most > found && found == Some(1), "{silver}");
+}

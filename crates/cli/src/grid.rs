@@ -77,11 +77,6 @@ impl Cell {
     pub(crate) fn new(text: impl AsRef<str>, tone: Tone) -> Self {
         Self { text: single_line(text.as_ref()), tone }
     }
-
-    /// Whether its text starts with one of `marks`.
-    pub(crate) fn starts_with<const N: usize>(&self, marks: [char; N]) -> bool {
-        self.text.starts_with(marks)
-    }
 }
 
 impl<T: AsRef<str>> From<T> for Cell {

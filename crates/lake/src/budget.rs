@@ -16,6 +16,9 @@ const PROGRAM: u64 = 128 << 20;
 /// What a stored byte of input takes at most as a rule while its rows are decoded, set aside and encoded. Packed text can take more.
 const UNPACKED: u64 = 16;
 
+/// What any job takes for its tasks and their batches, however small its input is.
+const SMALL_JOB: u64 = 64 << 20;
+
 /// Bytes of a part of a file on its way to the store.
 const UPLOADED_PART: usize = 8 << 20;
 
@@ -140,7 +143,7 @@ impl Budget {
     /// What a limit promises. Without one, about the sum of `parts`, of which a small input fills little.
     fn peak(self, input: Option<u64>, parts: usize) -> Quantity {
         let filled = input.map_or(u64::MAX, |bytes| bytes.saturating_mul(UNPACKED)).min(parts as u64);
-        self.promise().map_or(Quantity::Estimate(PROGRAM + filled), Quantity::AtMost)
+        self.promise().map_or(Quantity::Estimate(PROGRAM + SMALL_JOB + filled), Quantity::AtMost)
     }
 
     /// The peak that a limit stands for.
@@ -201,7 +204,7 @@ mod tests {
 
         let free = Budget::default();
         assert_eq!(free.peak_of_queries(), None);
-        assert_eq!(free.peak_of_intake(Some(1000), Some(1), 1), Quantity::Estimate(PROGRAM + 16_000));
+        assert_eq!(free.peak_of_intake(Some(1000), Some(1), 1), Quantity::Estimate(PROGRAM + SMALL_JOB + 16_000));
         let all = free.peak_of_merge(None, None, 4);
         assert_eq!(free.peak_of_merge(Some(u64::MAX), None, 4), all);
         assert!(free.peak_of_merge(None, Some(3), 4).value() < all.value());

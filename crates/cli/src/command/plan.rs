@@ -1,13 +1,15 @@
 //! `lake plan`: what a run would change, and what it costs.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::Session;
 use crate::arguments::PlanArguments;
 use crate::backend::{self, Action, PlanReport, Quantity, TablePlan};
 use crate::exit::{ExitStatus, Failure};
-use crate::grid::{Cell, Column, grid};
+use crate::grid::{Cell, Column, grid, wrapped};
 use crate::printer::Surface;
 use crate::quantity::{bytes, count, counted};
-use crate::style::Tone;
+use crate::style::{Palette, Tone};
 
 /// Works out the plan and prints it.
 pub(crate) async fn run(arguments: &PlanArguments, session: &Session) -> Result<ExitStatus, Failure> {
@@ -21,8 +23,11 @@ pub(crate) async fn run(arguments: &PlanArguments, session: &Session) -> Result<
     status.once_written(session.printer.result(&text(&report, session.printer.out)))
 }
 
-/// How each number is marked, told below a plan that has such a number.
-const MARKS: &str = "≤ at most, ~ about, ? known when the tables before have run";
+/// The least room for reasons beside the numbers, in characters.
+const REASON_WIDTH: usize = 30;
+
+/// How each number is marked, told below every plan.
+const MARKS: &str = "≤ at most, ~ about, ? not known yet";
 
 fn text(report: &PlanReport, surface: Surface) -> String {
     let unchanged = report.tables.iter().filter(|t| t.action == Action::None).count();
@@ -33,7 +38,29 @@ fn text(report: &PlanReport, surface: Surface) -> String {
             if unchanged == 1 { "1 table is".to_owned() } else { format!("all {unchanged} tables are") }
         );
     }
-    let columns = vec![
+    let mut text = table(report, surface);
+    text += &format!("\n{} would change, {unchanged} would not", counted(changed as u64, "table", "tables"));
+    let (read, rewritten) = (total(report, |t| t.bytes_read), total(report, |t| t.bytes_rewritten));
+    text + &format!("; {} to read, {} to rewrite\n{MARKS}", told(read, bytes), told(rewritten, bytes))
+}
+
+/// One row for each table. Where the terminal leaves no room for the reasons beside the numbers, they stand below.
+fn table(report: &PlanReport, surface: Surface) -> String {
+    let mut rows: Vec<Vec<Cell>> = report.tables.iter().map(row).collect();
+    let numbers = grid(columns(), &rows, None, Palette::default());
+    let wide = numbers.lines().map(UnicodeWidthStr::width).max().unwrap_or_default();
+    if surface.width.is_some_and(|width| width < wide + REASON_WIDTH) {
+        return grid(columns(), &rows, surface.width, surface.palette) + &reasons(report, surface);
+    }
+    for (cells, plan) in rows.iter_mut().zip(&report.tables) {
+        cells.push(Cell::new(&plan.reason, if plan.action == Action::None { Tone::Faint } else { Tone::Plain }));
+    }
+    let with_reason = columns().into_iter().chain([Column::text("reason").wrapping()]).collect();
+    grid(with_reason, &rows, surface.width, surface.palette)
+}
+
+fn columns() -> Vec<Column> {
+    vec![
         Column::text("table"),
         Column::text("action"),
         Column::number("read"),
@@ -42,17 +69,14 @@ fn text(report: &PlanReport, surface: Surface) -> String {
         Column::number("rewrite"),
         Column::number("size"),
         Column::number("memory"),
-        Column::text("reason").wrapping(),
-    ];
-    let rows: Vec<Vec<Cell>> = report.tables.iter().map(row).collect();
-    let mut text = grid(columns, &rows, surface.width, surface.palette);
-    text += &format!("\n{} would change, {unchanged} would not", counted(changed as u64, "table", "tables"));
-    let (read, rewritten) = (total(report, |t| t.bytes_read), total(report, |t| t.bytes_rewritten));
-    text += &format!("; {} to read, {} to rewrite", told(read, bytes), told(rewritten, bytes));
-    if rows.iter().flatten().any(|cell| cell.starts_with(['≤', '~', '?'])) {
-        text += &format!("\n{MARKS}");
-    }
-    text
+    ]
+}
+
+/// Why each table would change.
+fn reasons(report: &PlanReport, surface: Surface) -> String {
+    let changing = report.tables.iter().filter(|t| t.action != Action::None);
+    let lines = changing.flat_map(|t| wrapped(&format!("{}: {}", t.table, t.reason), surface.width));
+    lines.fold(String::new(), |text, line| text + "\n" + &line) + "\n"
 }
 
 /// Of all tables; unknown where it is of one of them.
@@ -81,7 +105,6 @@ fn row(plan: &TablePlan) -> Vec<Cell> {
         number(plan.files_rewritten, count),
         number(plan.bytes_rewritten, bytes),
         memory,
-        Cell::new(&plan.reason, if nothing { Tone::Faint } else { Tone::Plain }),
     ]
 }
 
@@ -172,16 +195,39 @@ mod tests {
         let surface = Surface { width: Some(100), ..Surface::default() };
         let text = text(&report(), surface);
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        table                action   read      size       rows  rewrite      size      memory
+        ───────────────────  ───────  ────  ────────  ─────────  ───────  ────────  ──────────
+        bronze.posts         append      3   2.0 MiB    ~12,345        0       0 B  ≤768.0 MiB
+        silver.posts         merge      ~1  ~1.0 MiB    ~12,345      ≤40  ≤3.0 GiB  ≤768.0 MiB
+        gold.daily_mentions  replace    40   3.0 GiB  9,800,000        4   9.0 KiB    no limit
+        gold.new             build       ?         ?          ?        0       0 B  ≤768.0 MiB
+        gold.language_mix    none        -         -          -        -         -           -
+
+        bronze.posts: 3 new or changed files
+        silver.posts: `bronze.posts` will change
+        gold.daily_mentions: its definition changed
+        gold.new: the table does not exist yet
+
+        4 tables would change, 1 would not; ? to read, ≤3.0 GiB to rewrite
+        ≤ at most, ~ about, ? not known yet
+        ");
     }
 
     #[test]
-    fn what_is_exact_needs_no_marks() {
+    fn the_total_is_as_certain_as_its_parts_and_reasons_stand_beside_where_there_is_room() {
         let mut report = report();
         report.tables.drain(..2);
         report.tables.remove(1);
-        let text = text(&report, Surface::default());
-        assert!(text.ends_with("1 table would change, 1 would not; 3.0 GiB to read, 9.0 KiB to rewrite"), "{text}");
+        insta::assert_snapshot!(text(&report, Surface { width: Some(140), ..Surface::default() }), @r"
+        table                action   read     size       rows  rewrite     size    memory  reason
+        ───────────────────  ───────  ────  ───────  ─────────  ───────  ───────  ────────  ────────────────────────
+        gold.daily_mentions  replace    40  3.0 GiB  9,800,000        4  9.0 KiB  no limit  its definition changed
+        gold.language_mix    none        -        -          -        -        -         -  its input did not change
+
+        1 table would change, 1 would not; 3.0 GiB to read, 9.0 KiB to rewrite
+        ≤ at most, ~ about, ? not known yet
+        ");
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub(crate) struct Outlook {
     pub(crate) new: Amount,
     /// What is there then.
     pub(crate) after: Amount,
+    /// About the bytes that come; where nothing is known of that, those of the source.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// A table that changes before one that reads it.
@@ -114,7 +116,8 @@ impl Outlook {
             (Layer::Gold, _) | (_, Action::Replace) => new,
             _ => now_about.plus(new),
         };
-        Self { new, after }
+        let bytes = plan.bytes_written.or(plan.bytes_read).map(Quantity::value);
+        Self { new, after, bytes }
     }
 }
 

@@ -43,12 +43,22 @@ impl Refinement<'_> {
                 Amount::from(near.collect::<Volume>()).at_most()
             }
         };
-        let workspaces = (upstream.is_none() || *self.scope != Scope::Feed).then_some(named.len().max(1) as u64);
+        let workspaces = self.workspaces(&named, upstream);
         let write = self.written(read, &files, workspaces);
-        let bytes = read.bytes.map(Quantity::value);
+        let here: u64 = input.files.iter().map(|f| f.size).sum();
+        let bytes = upstream.map_or(Some(0), |more| more.outlook.bytes).map(|more| here + more);
         let memory = self.engine.budget().peak_of_merge(bytes, workspaces, self.engine.threads());
         let reason = self.reason(input, upstream);
         Ok(table_plan(&self.table.name, self.action(input), reason, Cost { read, rewrite, write }, Some(memory)))
+    }
+
+    /// About how many workspaces the rows are of: those of the files to read. Files to come are one for each, as a rule.
+    fn workspaces(&self, named: &BTreeSet<&str>, upstream: Option<&Upstream<'_>>) -> Option<u64> {
+        match (self.scope, upstream) {
+            (Scope::Workspace(_), _) => Some(1),
+            (Scope::Feed, None) => Some(named.len() as u64),
+            (Scope::Feed, Some(more)) => more.outlook.new.files.map(|files| files.value().max(named.len() as u64)),
+        }
     }
 
     fn nothing(&self) -> TablePlan {
