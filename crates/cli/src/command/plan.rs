@@ -41,7 +41,7 @@ fn text(report: &PlanReport, surface: Surface) -> String {
     let mut text = table(report, surface);
     text += &format!("\n{} would change, {unchanged} would not", counted(changed as u64, "table", "tables"));
     let (read, rewritten) = (total(report, |t| t.bytes_read), total(report, |t| t.bytes_rewritten));
-    text + &format!("; {} to read, {} to rewrite\n{MARKS}", told(read, bytes), told(rewritten, bytes))
+    text + &format!("; {read} to read, {rewritten} to rewrite\n{MARKS}")
 }
 
 /// One row for each table. Where the terminal leaves no room for the reasons beside the numbers, they stand below.
@@ -79,9 +79,11 @@ fn reasons(report: &PlanReport, surface: Surface) -> String {
     lines.fold(String::new(), |text, line| text + "\n" + &line) + "\n"
 }
 
-/// Of all tables; unknown where it is of one of them.
-fn total(report: &PlanReport, of: fn(&TablePlan) -> Option<Quantity>) -> Option<Quantity> {
-    report.tables.iter().map(of).sum()
+/// The bytes of all tables, as far as they are known.
+fn total(report: &PlanReport, of: fn(&TablePlan) -> Option<Quantity>) -> String {
+    let known: Quantity = report.tables.iter().filter_map(of).sum();
+    let all = report.tables.iter().all(|table| of(table).is_some());
+    format!("{}{}", if all { "" } else { "more than " }, told(Some(known), bytes))
 }
 
 fn row(plan: &TablePlan) -> Vec<Cell> {
@@ -209,7 +211,7 @@ mod tests {
         gold.daily_mentions: its definition changed
         gold.new: the table does not exist yet
 
-        4 tables would change, 1 would not; ? to read, ≤3.0 GiB to rewrite
+        4 tables would change, 1 would not; more than ~3.0 GiB to read, ≤3.0 GiB to rewrite
         ≤ at most, ~ about, ? not known yet
         ");
     }

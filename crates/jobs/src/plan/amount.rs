@@ -74,9 +74,10 @@ impl Amount {
     }
 }
 
-/// About `part` of `of` for each one of `whole`; unknown for a whole that is nothing.
+/// About `part` of `of` for each one of `whole`, rounded up so that something does not become nothing; unknown for a whole that is nothing.
 pub(crate) fn scaled(part: u64, of: u64, whole: u64) -> Option<u64> {
-    let scaled = u128::from(part) * u128::from(of) / (whole > 0).then_some(u128::from(whole))?;
+    let whole = (whole > 0).then_some(u128::from(whole))?;
+    let scaled = (u128::from(part) * u128::from(of)).div_ceil(whole);
     Some(u64::try_from(scaled).unwrap_or(u64::MAX))
 }
 
@@ -114,7 +115,10 @@ mod tests {
 
     #[test]
     fn what_is_scaled_by_nothing_is_unknown() {
-        assert_eq!((scaled(10, 3, 2), scaled(10, 3, 0), scaled(u64::MAX, 4, 2)), (Some(15), None, Some(u64::MAX)));
+        assert_eq!(
+            [scaled(10, 3, 2), scaled(1, 3, 100), scaled(10, 3, 0), scaled(u64::MAX, 4, 2)],
+            [Some(15), Some(1), None, Some(u64::MAX)]
+        );
         assert_eq!((files_for(0, 1, 8), files_for(17, 1, 8), files_for(17, 5, 8)), (1, 3, 5));
     }
 }
