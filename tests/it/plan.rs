@@ -156,6 +156,7 @@ fn a_new_file_and_then_nothing_is_foretold() {
     let silver = table(&report, "silver.items");
     assert_eq!(silver["plan"]["files_rewritten"], json!({"certainty": "at_most", "value": 1}));
     assert_eq!((&silver["files_rewritten"], &silver["rows_rewritten"]), (&json!(1), &json!(400)));
+    assert_eq!(silver["plan"]["bytes_rewritten"]["value"], silver["bytes_rewritten"]);
     assert_eq!(exact(&silver["plan"]["input_rows"]), 60);
 
     let (plan, report) = plan_and_run(&project);
