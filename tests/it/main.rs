@@ -40,6 +40,7 @@ mod library;
 mod lifecycle;
 mod marks;
 mod memory;
+mod plan;
 mod public_data;
 mod quickstart;
 mod refresh;

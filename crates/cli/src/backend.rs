@@ -12,7 +12,7 @@ pub(crate) use lake_catalog::{
     Attribute, Catalog, Entity, IndirectKind, InputSpec, LineageItem, LineageLink, LineageTree, Method, Ontology, Relation,
     SourceKind,
 };
-pub(crate) use lake_jobs::{Action, CancellationToken, Observer, PlanReport, Project, RunOptions, TablePlan};
+pub(crate) use lake_jobs::{Action, CancellationToken, Observer, PlanReport, Project, Quantity, RunOptions, TablePlan};
 
 use crate::exit::Failure;
 use crate::settings::Settings;

@@ -15,7 +15,8 @@ pub mod schema;
 
 pub use aggregate::aggregate;
 pub use context::{JobContext, Observer, Silent};
-pub use plan::{Action, PlanReport, TablePlan, plan};
+pub use lake::forecast::{Action, Quantity, TablePlan};
+pub use plan::{PlanReport, plan};
 pub use prepare::{BronzeSource, PrepareError, PrepareRequest, Project};
 pub use refine::refine;
 pub use runner::{RunOptions, report_path, run};

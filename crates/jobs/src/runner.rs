@@ -130,6 +130,9 @@ impl Run<'_> {
             Err(error) => self.failed(name, &error).await,
         };
         report.seconds = clock.elapsed().as_secs_f64();
+        if report.status != TableStatus::Unchanged {
+            report.peak_memory_bytes = peak_memory();
+        }
         (report.partitions_read, report.partitions_written) = (footprint.read(), footprint.written());
         tracing::info!(status = ?report.status, rows_in = report.rows_read, rows_out = report.rows_written, "table done");
         report

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use crate::forecast::Quantity;
+
 /// The least budget, in bytes, that holds: below it what no pool counts (the program, batches on their way) outweighs what can be limited.
 pub(crate) const LEAST_MEMORY: u64 = 512 << 20;
 
@@ -10,6 +12,21 @@ const THREAD: u64 = 256 << 20;
 
 /// The memory that the program needs before it works on a row: its code, the pipeline, the allocator's spare pages.
 const PROGRAM: u64 = 128 << 20;
+
+/// What a stored byte of input takes at most as a rule while its rows are decoded, set aside and encoded. Packed text can take more.
+const UNPACKED: u64 = 16;
+
+/// What any job takes for its tasks and their batches, however small its input is.
+const SMALL_JOB: u64 = 64 << 20;
+
+/// Bytes of a part of a file on its way to the store.
+const UPLOADED_PART: usize = 8 << 20;
+
+/// The most files that a writer has open, which is also the most workspaces whose rows it encodes at a time.
+const OPEN_FILES: u64 = 256;
+
+/// Batches of a source in a row: read, waiting, and being written.
+const SOURCE_BATCHES: usize = 6;
 
 /// The memory that the process may use, and the parts of it. Without a limit every part has a fixed size that serves speed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,6 +123,40 @@ impl Budget {
         self.part(128, 1 << 20, 8 << 20)
     }
 
+    /// The peak of the process while a job takes rows in from sources of `input` bytes, of at most `workspaces`, and hands them to `readers` tables.
+    pub fn peak_of_intake(self, input: Option<u64>, workspaces: Option<u64>, readers: usize) -> Quantity {
+        let handed_over = 2 * self.set_aside() + self.key_hashes();
+        self.peak(input, 2 * self.writer(workspaces) + SOURCE_BATCHES * self.source_batch() + readers * handed_over)
+    }
+
+    /// The peak of the process while a job merges `input` bytes of rows, of at most `workspaces`, on `threads`.
+    pub fn peak_of_merge(self, input: Option<u64>, workspaces: Option<u64>, threads: usize) -> Quantity {
+        let rows = 3 * self.set_aside() + self.key_hashes() + self.looked_up() + self.ties();
+        self.peak(input, 3 * self.writer(workspaces) + rows + threads * self.row_group())
+    }
+
+    /// The peak of the process while queries work: their operators share what is limited, and nothing bounds them else.
+    pub fn peak_of_queries(self) -> Option<Quantity> {
+        self.promise().map(Quantity::AtMost)
+    }
+
+    /// What a limit promises. Without one, about the sum of `parts`, of which a small input fills little.
+    fn peak(self, input: Option<u64>, parts: usize) -> Quantity {
+        let filled = input.map_or(u64::MAX, |bytes| bytes.saturating_mul(UNPACKED)).min(parts as u64);
+        self.promise().map_or(Quantity::Estimate(PROGRAM + SMALL_JOB + filled), Quantity::AtMost)
+    }
+
+    /// The peak that a limit stands for.
+    fn promise(self) -> Option<u64> {
+        self.0.map(|bytes| bytes.saturating_add(bytes / 2))
+    }
+
+    /// A table's writer: rows that wait, row groups, encoded bytes of open files, and parts on their way.
+    fn writer(self, workspaces: Option<u64>) -> usize {
+        let open = to_usize(workspaces.map_or(OPEN_FILES, |open| open.min(OPEN_FILES)));
+        self.staged() + self.encoding() + open * self.encoded() + self.uploads() * UPLOADED_PART
+    }
+
     /// One part in `parts` of the budget, not below `least` nor above `most`; `most` without a limit.
     fn part(self, parts: u64, least: usize, most: usize) -> usize {
         self.0.map_or(most, |bytes| to_usize(bytes / parts).clamp(least, most))
@@ -143,5 +194,19 @@ mod tests {
         assert_eq!(Budget::new(Some(512 << 20)).threads(16), 2);
         assert_eq!(Budget::new(Some(1 << 30)).threads(16), 4);
         assert_eq!(Budget::new(Some(1 << 30)).threads(1), 2);
+    }
+    #[test]
+    fn the_peak_is_promised_under_a_limit_and_estimated_without() {
+        let limited = Budget::new(Some(1 << 30));
+        let promise = Quantity::AtMost(3 << 29);
+        assert_eq!(limited.peak_of_intake(Some(1), Some(1), 0), promise);
+        assert_eq!((limited.peak_of_merge(None, None, 8), limited.peak_of_queries()), (promise, Some(promise)));
+
+        let free = Budget::default();
+        assert_eq!(free.peak_of_queries(), None);
+        assert_eq!(free.peak_of_intake(Some(1000), Some(1), 1), Quantity::Estimate(PROGRAM + SMALL_JOB + 16_000));
+        let all = free.peak_of_merge(None, None, 4);
+        assert_eq!(free.peak_of_merge(Some(u64::MAX), None, 4), all);
+        assert!(free.peak_of_merge(None, Some(3), 4).value() < all.value());
     }
 }

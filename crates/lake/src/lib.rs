@@ -6,6 +6,7 @@ mod distinct;
 pub mod doctor;
 pub mod engine;
 mod error;
+pub mod forecast;
 pub mod incremental;
 mod lake;
 pub mod lineage;

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::forecast::TablePlan;
+
 /// The schema name of [`RunReport`].
 pub const RUN_SCHEMA: &str = "lake.run.v1";
 
@@ -111,8 +113,30 @@ pub struct TableReport {
     pub version_to: Option<i64>,
     /// Wall time.
     pub seconds: f64,
-    /// Source files read (bronze) or input files read (silver, gold).
+    /// Source files read (bronze) or input files read (silver, gold). Files of which single rows were looked up to follow a change, and
+    /// which are no longer files of the input, do not count.
     pub files_read: u64,
+    /// Bytes of the files read, as they are stored.
+    #[serde(default)]
+    pub bytes_read: u64,
+    /// Rows of the files read: of gold those of its inputs, where `rows_read` are those that the query returned.
+    #[serde(default)]
+    pub input_rows: Option<u64>,
+    /// Files that this run took out of the table, as their rows were written anew or went.
+    #[serde(default)]
+    pub files_rewritten: u64,
+    /// Bytes of those files.
+    #[serde(default)]
+    pub bytes_rewritten: u64,
+    /// The rows in them.
+    #[serde(default)]
+    pub rows_rewritten: Option<u64>,
+    /// Peak resident memory of the process up to the end of this table's job, bytes.
+    #[serde(default)]
+    pub peak_memory_bytes: Option<u64>,
+    /// What was expected of all this when the job began; `null` where there was nothing to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<TablePlan>,
     /// How often the work was done: more than once when another writer committed first and what it did mattered.
     #[serde(default)]
     pub attempts: u32,
@@ -232,6 +256,13 @@ impl TableReport {
             version_to: None,
             seconds: 0.0,
             files_read: 0,
+            bytes_read: 0,
+            input_rows: Some(0),
+            files_rewritten: 0,
+            bytes_rewritten: 0,
+            rows_rewritten: Some(0),
+            peak_memory_bytes: None,
+            plan: None,
             attempts: 0,
             commits_resent: 0,
             partitions_read: Partitions::default(),

@@ -1,13 +1,15 @@
 //! `lake plan`: what a run would change, and what it costs.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::Session;
 use crate::arguments::PlanArguments;
-use crate::backend::{self, Action, PlanReport, TablePlan};
+use crate::backend::{self, Action, PlanReport, Quantity, TablePlan};
 use crate::exit::{ExitStatus, Failure};
-use crate::grid::{Cell, Column, grid};
+use crate::grid::{Cell, Column, grid, wrapped};
 use crate::printer::Surface;
 use crate::quantity::{bytes, count, counted};
-use crate::style::Tone;
+use crate::style::{Palette, Tone};
 
 /// Works out the plan and prints it.
 pub(crate) async fn run(arguments: &PlanArguments, session: &Session) -> Result<ExitStatus, Failure> {
@@ -21,6 +23,12 @@ pub(crate) async fn run(arguments: &PlanArguments, session: &Session) -> Result<
     status.once_written(session.printer.result(&text(&report, session.printer.out)))
 }
 
+/// The least room for reasons beside the numbers, in characters.
+const REASON_WIDTH: usize = 30;
+
+/// How each number is marked, told below every plan.
+const MARKS: &str = "≤ at most, ~ about, ? not known yet";
+
 fn text(report: &PlanReport, surface: Surface) -> String {
     let unchanged = report.tables.iter().filter(|t| t.action == Action::None).count();
     let changed = report.tables.len() - unchanged;
@@ -30,45 +38,86 @@ fn text(report: &PlanReport, surface: Surface) -> String {
             if unchanged == 1 { "1 table is".to_owned() } else { format!("all {unchanged} tables are") }
         );
     }
-    let columns = vec![
+    let mut text = table(report, surface);
+    text += &format!("\n{} would change, {unchanged} would not", counted(changed as u64, "table", "tables"));
+    let (read, rewritten) = (total(report, |t| t.bytes_read), total(report, |t| t.bytes_rewritten));
+    text + &format!("; {read} to read, {rewritten} to rewrite\n{MARKS}")
+}
+
+/// One row for each table. Where the terminal leaves no room for the reasons beside the numbers, they stand below.
+fn table(report: &PlanReport, surface: Surface) -> String {
+    let mut rows: Vec<Vec<Cell>> = report.tables.iter().map(row).collect();
+    let numbers = grid(columns(), &rows, None, Palette::default());
+    let wide = numbers.lines().map(UnicodeWidthStr::width).max().unwrap_or_default();
+    if surface.width.is_some_and(|width| width < wide + REASON_WIDTH) {
+        return grid(columns(), &rows, surface.width, surface.palette) + &reasons(report, surface);
+    }
+    for (cells, plan) in rows.iter_mut().zip(&report.tables) {
+        cells.push(Cell::new(&plan.reason, if plan.action == Action::None { Tone::Faint } else { Tone::Plain }));
+    }
+    let with_reason = columns().into_iter().chain([Column::text("reason").wrapping()]).collect();
+    grid(with_reason, &rows, surface.width, surface.palette)
+}
+
+fn columns() -> Vec<Column> {
+    vec![
         Column::text("table"),
         Column::text("action"),
-        Column::number("files"),
+        Column::number("read"),
         Column::number("size"),
         Column::number("rows"),
-        Column::text("reason").wrapping(),
-    ];
-    let rows: Vec<Vec<Cell>> = report.tables.iter().map(row).collect();
-    let mut text = grid(columns, &rows, surface.width, surface.palette);
-    let to_read: u64 = report.tables.iter().map(|t| t.bytes).sum();
-    text += &format!(
-        "\n{} would change, {unchanged} would not; {} to read",
-        counted(changed as u64, "table", "tables"),
-        bytes(to_read)
-    );
-    if report.tables.iter().any(|t| !t.exact) {
-        text += "\n~ and ? depend on what the tables before bring";
-    }
-    text
+        Column::number("rewrite"),
+        Column::number("size"),
+        Column::number("memory"),
+    ]
+}
+
+/// Why each table would change.
+fn reasons(report: &PlanReport, surface: Surface) -> String {
+    let changing = report.tables.iter().filter(|t| t.action != Action::None);
+    let lines = changing.flat_map(|t| wrapped(&format!("{}: {}", t.table, t.reason), surface.width));
+    lines.fold(String::new(), |text, line| text + "\n" + &line) + "\n"
+}
+
+/// The bytes of all tables, as far as they are known.
+fn total(report: &PlanReport, of: fn(&TablePlan) -> Option<Quantity>) -> String {
+    let known: Quantity = report.tables.iter().filter_map(of).sum();
+    let all = report.tables.iter().all(|table| of(table).is_some());
+    format!("{}{}", if all { "" } else { "more than " }, told(Some(known), bytes))
 }
 
 fn row(plan: &TablePlan) -> Vec<Cell> {
     let (action, tone) = action(plan.action);
     let nothing = plan.action == Action::None;
-    let number = |number: Option<u64>, show: fn(u64) -> String| match number.filter(|n| plan.exact || *n > 0) {
+    let number = |number: Option<Quantity>, show: fn(u64) -> String| match number {
         _ if nothing => Cell::new("-", Tone::Faint),
         None => Cell::new("?", Tone::Faint),
-        Some(number) if plan.exact => Cell::from(show(number)),
-        Some(number) => Cell::from(format!("~{}", show(number))),
+        some => Cell::from(told(some, show)),
+    };
+    let memory = match plan.peak_memory_bytes {
+        None if !nothing => Cell::new("no limit", Tone::Faint),
+        memory => number(memory, bytes),
     };
     vec![
         Cell::from(&plan.table),
         Cell::new(action, tone),
-        number(Some(plan.files), count),
-        number(Some(plan.bytes), bytes),
-        number(plan.rows, count),
-        Cell::new(&plan.reason, if nothing { Tone::Faint } else { Tone::Plain }),
+        number(plan.files_read, count),
+        number(plan.bytes_read, bytes),
+        number(plan.input_rows, count),
+        number(plan.files_rewritten, count),
+        number(plan.bytes_rewritten, bytes),
+        memory,
     ]
+}
+
+/// A number with the mark that says how certain it is; an exact one has none.
+fn told(number: Option<Quantity>, show: fn(u64) -> String) -> String {
+    match number {
+        Some(Quantity::Exact(value)) => show(value),
+        Some(Quantity::AtMost(value)) => format!("≤{}", show(value)),
+        Some(Quantity::Estimate(value)) => format!("~{}", show(value)),
+        None => "?".to_owned(),
+    }
 }
 
 fn action(action: Action) -> (&'static str, Tone) {
@@ -84,44 +133,108 @@ fn action(action: Action) -> (&'static str, Tone) {
 
 #[cfg(test)]
 mod tests {
+    use Quantity::{AtMost, Estimate, Exact};
+
     use super::*;
 
-    fn plan(table: &str, action: Action, reason: &str, rows: Option<u64>, exact: bool) -> TablePlan {
-        let (files, bytes) = if action == Action::None { (0, 0) } else { (3, 1 << 21) };
-        TablePlan { table: table.into(), action, reason: reason.into(), files, bytes, rows, exact }
+    fn plan(table: &str, action: Action, reason: &str, read: [Option<Quantity>; 3], rewrite: [Option<Quantity>; 2]) -> TablePlan {
+        let ([files_read, bytes_read, input_rows], [files_rewritten, bytes_rewritten]) = (read, rewrite);
+        TablePlan {
+            table: table.into(),
+            action,
+            reason: reason.into(),
+            files_read,
+            bytes_read,
+            input_rows,
+            files_rewritten,
+            bytes_rewritten,
+            rows_rewritten: None,
+            files_written: None,
+            bytes_written: None,
+            rows_written: None,
+            peak_memory_bytes: (action != Action::None).then_some(Quantity::AtMost(768 << 20)),
+        }
+    }
+
+    fn none(table: &str) -> TablePlan {
+        plan(table, Action::None, "its input did not change", [Some(Exact(0)); 3], [Some(Exact(0)); 2])
     }
 
     fn report() -> PlanReport {
         let tables = vec![
-            plan("bronze.posts", Action::Append, "3 new or changed of 8 files", None, true),
-            plan("silver.posts", Action::Merge, "`bronze.posts` will change", Some(12_345), false),
-            plan("gold.daily_mentions", Action::Replace, "its definition changed", Some(9_800), true),
-            TablePlan { files: 0, bytes: 0, ..plan("gold.new", Action::Build, "the table does not exist yet", Some(0), false) },
-            plan("gold.language_mix", Action::None, "its input did not change", Some(0), true),
+            plan(
+                "bronze.posts",
+                Action::Append,
+                "3 new or changed files",
+                [Some(Exact(3)), Some(Exact(2 << 20)), Some(Estimate(12_345))],
+                [Some(Exact(0)); 2],
+            ),
+            plan(
+                "silver.posts",
+                Action::Merge,
+                "`bronze.posts` will change",
+                [Some(Estimate(1)), Some(Estimate(1 << 20)), Some(Estimate(12_345))],
+                [Some(AtMost(40)), Some(AtMost(3 << 30))],
+            ),
+            TablePlan {
+                peak_memory_bytes: None,
+                ..plan(
+                    "gold.daily_mentions",
+                    Action::Replace,
+                    "its definition changed",
+                    [Some(Exact(40)), Some(Exact(3 << 30)), Some(Exact(9_800_000))],
+                    [Some(Exact(4)), Some(Exact(9 << 10))],
+                )
+            },
+            plan("gold.new", Action::Build, "the table does not exist yet", [None; 3], [Some(Exact(0)); 2]),
+            none("gold.language_mix"),
         ];
         PlanReport { pipeline: "brand_monitoring".into(), tables }
     }
 
     #[test]
-    fn a_plan_says_what_why_and_at_what_cost() {
-        insta::assert_snapshot!(text(&report(), Surface::default()), @r#"
-        table                action   files      size     rows  reason
-        ───────────────────  ───────  ─────  ────────  ───────  ────────────────────────────
-        bronze.posts         append       3   2.0 MiB        ?  3 new or changed of 8 files
-        silver.posts         merge       ~3  ~2.0 MiB  ~12,345  `bronze.posts` will change
-        gold.daily_mentions  replace      3   2.0 MiB    9,800  its definition changed
-        gold.new             build        ?         ?        ?  the table does not exist yet
-        gold.language_mix    none         -         -        -  its input did not change
+    fn a_plan_says_what_why_at_what_cost_and_how_certain_that_is() {
+        let surface = Surface { width: Some(100), ..Surface::default() };
+        let text = text(&report(), surface);
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        insta::assert_snapshot!(text, @r"
+        table                action   read      size       rows  rewrite      size      memory
+        ───────────────────  ───────  ────  ────────  ─────────  ───────  ────────  ──────────
+        bronze.posts         append      3   2.0 MiB    ~12,345        0       0 B  ≤768.0 MiB
+        silver.posts         merge      ~1  ~1.0 MiB    ~12,345      ≤40  ≤3.0 GiB  ≤768.0 MiB
+        gold.daily_mentions  replace    40   3.0 GiB  9,800,000        4   9.0 KiB    no limit
+        gold.new             build       ?         ?          ?        0       0 B  ≤768.0 MiB
+        gold.language_mix    none        -         -          -        -         -           -
 
-        4 tables would change, 1 would not; 6.0 MiB to read
-        ~ and ? depend on what the tables before bring
-        "#);
+        bronze.posts: 3 new or changed files
+        silver.posts: `bronze.posts` will change
+        gold.daily_mentions: its definition changed
+        gold.new: the table does not exist yet
+
+        4 tables would change, 1 would not; more than ~3.0 GiB to read, ≤3.0 GiB to rewrite
+        ≤ at most, ~ about, ? not known yet
+        ");
+    }
+
+    #[test]
+    fn the_total_is_as_certain_as_its_parts_and_reasons_stand_beside_where_there_is_room() {
+        let mut report = report();
+        report.tables.drain(..2);
+        report.tables.remove(1);
+        insta::assert_snapshot!(text(&report, Surface { width: Some(140), ..Surface::default() }), @r"
+        table                action   read     size       rows  rewrite     size    memory  reason
+        ───────────────────  ───────  ────  ───────  ─────────  ───────  ───────  ────────  ────────────────────────
+        gold.daily_mentions  replace    40  3.0 GiB  9,800,000        4  9.0 KiB  no limit  its definition changed
+        gold.language_mix    none        -        -          -        -        -         -  its input did not change
+
+        1 table would change, 1 would not; 3.0 GiB to read, 9.0 KiB to rewrite
+        ≤ at most, ~ about, ? not known yet
+        ");
     }
 
     #[test]
     fn a_plan_without_changes_is_one_sentence() {
-        let tables = vec![plan("bronze.posts", Action::None, "no new or changed files", Some(0), true)];
-        let report = PlanReport { pipeline: "p".into(), tables };
+        let report = PlanReport { pipeline: "p".into(), tables: vec![none("bronze.posts")] };
         assert_eq!(text(&report, Surface::default()), "nothing to do: 1 table is up to date");
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lake::Result;
-use lake::pipeline::TableName;
+use lake::pipeline::{CompiledGold, TableName};
 use lake::table::{FileRows, Scope, Watermarks};
 
-use super::{Files, Job, State};
+use super::{Files, Seen};
 
 /// Why a workspace's result may be another than the one in the table.
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// For a reason that says nothing of single rows.
     Whole(String),
     /// These rows of its inputs came and went.
@@ -19,7 +19,7 @@ pub(super) enum Cause {
 
 /// Rows of one input.
 #[derive(Debug, Default)]
-pub(super) struct Moved {
+pub(crate) struct Moved {
     pub(super) added: Vec<FileRows>,
     pub(super) removed: Vec<FileRows>,
 }
@@ -33,7 +33,7 @@ impl Moved {
 
 /// The workspaces whose result may be another, each with the cause.
 #[derive(Debug, Default)]
-pub(super) struct Changed(pub(super) BTreeMap<String, Cause>);
+pub(crate) struct Changed(pub(super) BTreeMap<String, Cause>);
 
 impl Changed {
     fn whole(&mut self, workspaces: impl IntoIterator<Item = String>, reason: &str) {
@@ -52,39 +52,44 @@ impl Changed {
         }
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The names of the workspaces.
     pub(super) fn workspaces(&self) -> BTreeSet<String> {
         self.0.keys().cloned().collect()
     }
 }
 
-impl Job<'_> {
-    /// The workspaces in scope whose result may be another than the one in the table.
-    pub(super) async fn changed(&self, state: &State) -> Result<Changed> {
+impl Seen {
+    /// The workspaces in scope whose result may be another than the one in the table; all of them for a full refresh.
+    pub(crate) async fn changed(&self, table: &CompiledGold, full_refresh: bool) -> Result<Changed> {
         let mut changed = Changed::default();
-        if let Some(outdated) = self.outdated_definition(state) {
-            let reason = match (self.context.full_refresh, state.existed) {
+        if let Some(outdated) = self.outdated_definition(table, full_refresh) {
+            let reason = match (full_refresh, self.existed) {
                 (_, false) => "the table did not exist",
                 (true, true) => "a full refresh was asked for",
                 (false, true) => "it was not made by this definition yet",
             };
             changed.whole(outdated, reason);
         }
-        for name in state.inputs.keys() {
-            self.changed_input(state, name, &mut changed).await?;
+        for name in self.inputs.keys() {
+            self.changed_input(name, &mut changed).await?;
         }
         Ok(changed)
     }
 
-    async fn changed_input(&self, state: &State, name: &TableName, changed: &mut Changed) -> Result<()> {
-        let (scope, Some(input)) = (&self.context.scope, state.inputs.get(name)) else { return Ok(()) };
-        let Some(files) = state.input_files.get(name) else { return Ok(()) };
-        let mark = |workspace: &str| self.marks(state, workspace).inputs.get(&name.to_string()).copied();
+    async fn changed_input(&self, name: &TableName, changed: &mut Changed) -> Result<()> {
+        let (scope, Some(input)) = (&self.scope, self.inputs.get(name)) else { return Ok(()) };
+        let Some(files) = self.input_files.get(name) else { return Ok(()) };
+        let mark = |workspace: &str| self.marks(workspace).inputs.get(&name.to_string()).copied();
         changed.whole(files.workspaces().filter(|w| mark(w).is_none()), &format!("`{name}` was not absorbed yet"));
-        let Some(oldest) = self.oldest_mark(state, name) else { return Ok(()) };
+        let Some(oldest) = self.oldest_mark(name) else { return Ok(()) };
         let Some(commits) = input.row_changes_since(oldest, scope).await? else {
             changed.whole(
-                files.workspaces().chain(state.gold_files.workspaces()),
+                files.workspaces().chain(self.gold_files.workspaces()),
                 &format!("part of the history of `{name}` is gone"),
             );
             return Ok(());
@@ -109,27 +114,27 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn marks(&self, state: &State, workspace: &str) -> Watermarks {
-        match &self.context.scope {
-            Scope::Feed => state.progress.of(workspace, &state.names),
-            scope => state.progress.in_scope(scope, &state.names),
+    fn marks(&self, workspace: &str) -> Watermarks {
+        match &self.scope {
+            Scope::Feed => self.progress.of(workspace, &self.names),
+            scope => self.progress.in_scope(scope, &self.names),
         }
     }
 
-    fn oldest_mark(&self, state: &State, input: &TableName) -> Option<i64> {
+    fn oldest_mark(&self, input: &TableName) -> Option<i64> {
         let name = input.to_string();
-        let of_scope = state.progress.in_scope(&self.context.scope, &state.names).inputs.get(&name).copied();
-        let own = state.progress.own_workspaces().filter_map(|w| state.progress.of(w, &state.names).inputs.get(&name).copied());
-        match self.context.scope {
+        let of_scope = self.progress.in_scope(&self.scope, &self.names).inputs.get(&name).copied();
+        let own = self.progress.own_workspaces().filter_map(|w| self.progress.of(w, &self.names).inputs.get(&name).copied());
+        match self.scope {
             Scope::Feed => own.chain(of_scope).min(),
             Scope::Workspace(_) => of_scope,
         }
     }
 
     /// All workspaces with rows, when the table was made by another definition or is to be rebuilt.
-    fn outdated_definition(&self, state: &State) -> Option<Vec<String>> {
-        let current = |w: &str| self.marks(state, w).definition == Some(self.table.fingerprint) && !self.context.full_refresh;
-        let tables = state.input_files.values().chain([&state.gold_files]);
+    fn outdated_definition(&self, table: &CompiledGold, full_refresh: bool) -> Option<Vec<String>> {
+        let current = |w: &str| self.marks(w).definition == Some(table.fingerprint) && !full_refresh;
+        let tables = self.input_files.values().chain([&self.gold_files]);
         let workspaces: BTreeSet<String> = tables.flat_map(Files::workspaces).collect();
         let outdated: Vec<_> = workspaces.into_iter().filter(|w| !current(w)).collect();
         (!outdated.is_empty()).then_some(outdated)

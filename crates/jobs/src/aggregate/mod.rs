@@ -2,21 +2,20 @@
 
 mod changed;
 mod refresh;
+mod seen;
 mod unit;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
-use lake::pipeline::{CompiledGold, TableName};
+use lake::pipeline::CompiledGold;
 use lake::report::{TableReport, TableStatus};
-use lake::table::{
-    At, Change, DataFile, Progress, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, with_workspace,
-};
+use lake::table::{At, Change, SchemaChange, Scope, Snapshot, TableWriter, Watermarks, WriterOptions, with_workspace};
 use lake::{Error, ErrorKind, Result};
 
+pub(crate) use self::seen::{Files, Seen};
+pub(crate) use self::work::{MANY_WORKSPACES, Work};
 use crate::context::JobContext;
+use crate::plan::{Aggregation, Volume};
 use crate::schema::without_workspace;
 
 /// Brings one Gold table up to date.
@@ -34,65 +33,30 @@ struct Job<'a> {
     description: Option<&'a str>,
 }
 
-/// The inputs and the table as one attempt sees them.
+/// The table and what is known of it as one attempt sees them.
 struct State {
-    inputs: Arc<BTreeMap<TableName, Snapshot>>,
-    input_files: BTreeMap<TableName, Files>,
     gold: Snapshot,
-    gold_files: Files,
-    existed: bool,
-    progress: Progress,
-    names: Vec<String>,
-}
-
-/// The files in scope of one table by their workspaces: a table of very many is gone through once.
-#[derive(Debug, Default)]
-struct Files(BTreeMap<String, Vec<DataFile>>);
-
-impl Files {
-    fn of(table: &Snapshot, scope: &Scope) -> Result<Self> {
-        let mut files: BTreeMap<String, Vec<DataFile>> = BTreeMap::new();
-        for mut file in table.files(scope)? {
-            if let Some(workspace) = file.workspace.clone() {
-                // Of very many files these are most of what they take, and nobody here reads them.
-                file.stats = None;
-                files.entry(workspace).or_default().push(file);
-            }
-        }
-        Ok(Self(files))
-    }
-
-    fn workspaces(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.keys().cloned()
-    }
-
-    fn bytes(&self, workspaces: &BTreeSet<String>) -> u64 {
-        self.of_workspaces(workspaces).map(|f| f.size).sum()
-    }
-
-    fn of_workspaces<'f>(&'f self, workspaces: &'f BTreeSet<String>) -> impl Iterator<Item = &'f DataFile> {
-        workspaces.iter().filter_map(|w| self.0.get(w)).flatten()
-    }
+    seen: Seen,
 }
 
 impl Job<'_> {
     async fn run(&self) -> Result<TableReport> {
         let mut report = TableReport::new(self.table.name.to_string());
         let state = self.open().await?;
-        report.version_from = state.existed.then(|| state.gold.version());
+        report.version_from = state.seen.existed.then(|| state.gold.version());
         report.version_to = Some(state.gold.version());
-        let changed = self.changed(&state).await?;
-        let definition_changed =
-            state.progress.in_scope(&self.context.scope, &state.names).definition != Some(self.table.fingerprint);
-        if changed.0.is_empty() && !definition_changed {
+        let changed = state.seen.changed(self.table, self.context.full_refresh).await?;
+        if changed.is_empty() && state.seen.is_by(self.table) {
             return Ok(report);
         }
         self.context.name(Some(changed.workspaces()));
+        let work = changed.parted(&state.seen);
+        let aggregation = Aggregation { table: self.table, seen: &state.seen, engine: self.context.lake.engine() };
+        report.plan = Some(aggregation.forecast(&work));
         let schema = self.written_schema(&state)?;
         let mut writer = TableWriter::new(&state.gold, with_workspace(&schema), WriterOptions::of(self.context.lake.engine()));
-        let outcome = self.work(&state, changed, &mut writer).await?;
-        report.rows_read = outcome.rows;
-        report.rows_written = outcome.rows;
+        let outcome = self.work(&state, work, &mut writer).await?;
+        fill(&mut report, &state.seen, &outcome);
         let (strategy, reason) = (outcome.strategy(), outcome.reason());
         let removes = outcome.removes;
         let adds = writer.finish().await?;
@@ -120,20 +84,14 @@ impl Job<'_> {
             Some(gold) => gold,
             None => self.create().await?,
         };
-        let progress = gold.progress().await?;
-        // The inputs are opened after the progress was read, so that none is older than a watermark.
-        let (mut inputs, mut input_files) = (BTreeMap::new(), BTreeMap::new());
-        for name in &self.table.inputs {
-            let snapshot = lake.snapshot(name, At::Latest).await?.ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, format!("`{}` reads `{name}`, which does not exist", self.table.name))
-                    .with_hint(format!("run it first: `lake run --select +{}`", self.table.name))
-            })?;
-            input_files.insert(name.clone(), Files::of(&snapshot, &self.context.scope)?);
-            inputs.insert(name.clone(), snapshot);
+        // An input that is not there is told before anything is read.
+        let seen = Seen { existed, ..Seen::open(lake, self.table, &self.context.scope, Some(&gold)).await? };
+        if let Some(name) = self.table.inputs.iter().find(|name| !seen.inputs.contains_key(*name)) {
+            let message = format!("`{}` reads `{name}`, which does not exist", self.table.name);
+            return Err(Error::new(ErrorKind::NotFound, message)
+                .with_hint(format!("run it first: `lake run --select +{}`", self.table.name)));
         }
-        let names = self.table.inputs.iter().map(ToString::to_string).collect();
-        let gold_files = Files::of(&gold, &self.context.scope)?;
-        Ok(State { inputs: Arc::new(inputs), input_files, gold, gold_files, existed, progress, names })
+        Ok(State { gold, seen })
     }
 
     async fn create(&self) -> Result<Snapshot> {
@@ -153,10 +111,18 @@ impl Job<'_> {
     }
 
     fn transactions(&self, state: &State) -> Vec<deltalake::kernel::Transaction> {
-        let inputs = state.inputs.iter().map(|(n, s)| (n.to_string(), s.version())).collect();
+        let inputs = state.seen.inputs.iter().map(|(n, s)| (n.to_string(), s.version())).collect();
         let marks = Watermarks { definition: Some(self.table.fingerprint), inputs };
-        state.progress.advance(&self.context.scope, &marks)
+        state.seen.progress.advance(&self.context.scope, &marks)
     }
+}
+
+fn fill(report: &mut TableReport, seen: &Seen, outcome: &work::Outcome) {
+    report.rows_read = outcome.rows;
+    report.rows_written = outcome.rows;
+    (report.files_read, report.bytes_read, report.input_rows) = (outcome.read.files, outcome.read.bytes, outcome.read.rows);
+    let gone: Volume = seen.gold_files.all().filter(|f| outcome.removes.contains(&f.path)).collect();
+    (report.files_rewritten, report.bytes_rewritten, report.rows_rewritten) = (gone.files, gone.bytes, gone.rows);
 }
 
 /// Values of text columns stay out of the log.

@@ -41,8 +41,8 @@ fn skipping<'f>(files: impl IntoIterator<Item = &'f DataFile>) -> Skipping {
 /// How a refresh ended.
 #[derive(Debug)]
 pub(super) enum Attempt {
-    /// The groups are written.
-    Done { removes: HashSet<Path>, rows: u64, reason: String },
+    /// The groups are written. The query ran, unless there were none.
+    Done { removes: HashSet<Path>, rows: u64, queried: bool, reason: String },
     /// Nothing is written: computing all is right or cheaper, for this reason.
     Recompute(String),
 }
@@ -65,7 +65,7 @@ impl Job<'_> {
         moved: &BTreeMap<String, BTreeMap<TableName, Moved>>,
         writer: &mut TableWriter,
     ) -> Result<Attempt> {
-        let files: Vec<DataFile> = state.gold_files.of_workspaces(&unit.workspaces).cloned().collect();
+        let files: Vec<DataFile> = state.seen.gold_files.of_workspaces(&unit.workspaces).cloned().collect();
         if files.iter().any(|f| f.deleted.is_some()) {
             return Attempt::recompute("another engine marked rows of the table as deleted");
         }
@@ -81,19 +81,21 @@ impl Job<'_> {
             return Ok(Attempt::Done {
                 removes: HashSet::new(),
                 rows: 0,
+                queried: false,
                 reason: "the change touches no row of the result".into(),
             });
         };
         if !same_types(&unit.stored, state.gold.schema(), &groups) {
             return Attempt::recompute("the table's columns change");
         }
-        let inputs = state.input_files.values().flat_map(|files| files.of_workspaces(&unit.workspaces));
+        let inputs = state.seen.input_files.values().flat_map(|files| files.of_workspaces(&unit.workspaces));
         let skipping = skipping(inputs);
         let rows = self.write(unit, Some((&groups, skipping)), writer).await?;
         let touched = self.touched(&state.gold, files, &groups).await?;
         self.keep_others(&state.gold, &touched, &groups, writer).await?;
         writer.end_workspace().await?;
-        Ok(Attempt::Done { removes: touched.into_iter().map(|f| f.path).collect(), rows, reason: told(&groups) })
+        let removes = touched.into_iter().map(|f| f.path).collect();
+        Ok(Attempt::Done { removes, rows, queried: true, reason: told(&groups) })
     }
 
     /// The changed rows of each input, ready to be read.
@@ -104,7 +106,7 @@ impl Job<'_> {
         moved: &BTreeMap<String, BTreeMap<TableName, Moved>>,
     ) -> Result<Known<BTreeMap<TableName, ChangedRows>>> {
         let mut changed = BTreeMap::new();
-        for (name, input) in state.inputs.iter() {
+        for (name, input) in state.seen.inputs.iter() {
             let of_unit = unit.workspaces.iter().filter_map(|w| moved.get(w)?.get(name));
             let (mut added, mut removed) = (vec![], vec![]);
             for rows in of_unit {
@@ -117,7 +119,7 @@ impl Job<'_> {
             let Some(scan) = input.scan_changed(&added, &removed).await? else {
                 return Ok(Err(format!("rows that `{name}` had are vacuumed")));
             };
-            let bytes = state.input_files.get(name).map_or(0, |files| files.bytes(&unit.workspaces));
+            let bytes = state.seen.input_files.get(name).map_or(0, |files| files.bytes(&unit.workspaces));
             if is_much(scan.bytes, bytes) {
                 return Ok(Err(format!("much of `{name}` changed")));
             }

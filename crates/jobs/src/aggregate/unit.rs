@@ -26,8 +26,8 @@ impl Unit {
     pub(super) async fn of_one(job: &Job<'_>, state: &State, workspace: &str) -> Result<Self> {
         let workspaces = BTreeSet::from([workspace.to_owned()]);
         let files = |files: &Files| files.of_workspaces(&workspaces).cloned().collect();
-        let files = state.input_files.iter().map(|(name, all)| (name.clone(), files(all))).collect();
-        let handle = job.context.lake.workspace(workspace)?.pinned_to(state.inputs.clone(), files);
+        let files = state.seen.input_files.iter().map(|(name, all)| (name.clone(), files(all))).collect();
+        let handle = job.context.lake.workspace(workspace)?.pinned_to(state.seen.inputs.clone(), files);
         let query = handle.plan(&job.table.sql).await?;
         Ok(Self { workspaces, query, stored: job.table.schema.clone() })
     }
@@ -37,7 +37,7 @@ impl Unit {
         state: &State,
         workspaces: &BTreeSet<String>,
     ) -> Result<std::result::Result<Self, Refusal>> {
-        let query = job.context.lake.plan_apart(workspaces, state.inputs.clone(), &job.table.sql).await?;
+        let query = job.context.lake.plan_apart(workspaces, state.seen.inputs.clone(), &job.table.sql).await?;
         let stored = with_workspace(&job.table.schema);
         Ok(query.map(|query| Self { workspaces: workspaces.clone(), query, stored }))
     }

@@ -11,13 +11,59 @@ use object_store::path::Path;
 use super::changed::{Cause, Changed, Moved};
 use super::refresh::{Attempt, is_much};
 use super::unit::Unit;
-use super::{Job, State};
+use super::{Job, Seen, State};
+use crate::plan::Volume;
 
 /// So many workspaces are worth a query that keeps them apart; fewer get one each, of which the library makes better plans.
-const MANY_WORKSPACES: usize = 8;
+pub(crate) const MANY_WORKSPACES: usize = 8;
 
 /// The most workspaces of one query: each brings files to list in the plan.
 const MOST_WORKSPACES: usize = 1024;
+
+/// The changed workspaces by the way in which they are brought up to date.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    /// By groups where that turns out to be possible and to pay: the rows of their inputs that came and went.
+    pub(crate) by_rows: BTreeMap<String, BTreeMap<TableName, Moved>>,
+    /// In full.
+    pub(crate) whole: BTreeSet<String>,
+    /// Why in full.
+    reasons: Vec<String>,
+}
+
+impl Changed {
+    /// Parted by what each workspace needs.
+    pub(crate) fn parted(self, seen: &Seen) -> Work {
+        let mut work = Work::default();
+        for (workspace, cause) in self.0 {
+            let reason = match cause {
+                Cause::Whole(reason) => reason,
+                Cause::Rows(moved) => match much_changed(seen, &workspace, &moved) {
+                    Some(reason) => reason,
+                    None => {
+                        work.by_rows.insert(workspace, moved);
+                        continue;
+                    }
+                },
+            };
+            work.reasons.push(reason);
+            work.whole.insert(workspace);
+        }
+        work
+    }
+}
+
+impl Work {
+    /// The inputs of which single rows changed.
+    pub(crate) fn inputs(&self) -> BTreeSet<TableName> {
+        self.by_rows.values().flat_map(BTreeMap::keys).cloned().collect()
+    }
+
+    /// Why workspaces are computed in full, if some are.
+    pub(crate) fn told(&self) -> Option<String> {
+        told(&self.reasons)
+    }
+}
 
 /// What became of the changed workspaces.
 #[derive(Debug, Default)]
@@ -26,6 +72,8 @@ pub(super) struct Outcome {
     pub(super) removes: HashSet<Path>,
     /// Rows that the query gave.
     pub(super) rows: u64,
+    /// Files of the inputs that were read.
+    pub(super) read: Volume,
     refreshed: usize,
     recomputed: usize,
     reasons: Vec<String>,
@@ -38,45 +86,34 @@ impl Outcome {
 
     /// For the run report.
     pub(super) fn reason(&self) -> Option<String> {
-        let mut reasons: Vec<&str> = vec![];
-        for reason in &self.reasons {
-            if !reasons.contains(&reason.as_str()) {
-                reasons.push(reason);
-            }
-        }
-        let more = if reasons.len() > 3 { "; and other reasons" } else { "" };
-        let told = reasons.into_iter().take(3).collect::<Vec<_>>().join("; ");
+        let told = told(&self.reasons).unwrap_or_default();
         let workspaces = self.refreshed + self.recomputed;
         match (self.refreshed, self.recomputed) {
             (0, 0) => None,
-            (0, _) | (_, 0) => Some(format!("{told}{more}")),
-            (refreshed, _) => Some(format!("{refreshed} of {workspaces} workspaces by groups; {told}{more}")),
+            (0, _) | (_, 0) => Some(told),
+            (refreshed, _) => Some(format!("{refreshed} of {workspaces} workspaces by groups; {told}")),
         }
     }
 }
 
+/// Each of `reasons` once, three of them at most.
+fn told(reasons: &[String]) -> Option<String> {
+    let mut distinct: Vec<&str> = vec![];
+    for reason in reasons {
+        if !distinct.contains(&reason.as_str()) {
+            distinct.push(reason);
+        }
+    }
+    let more = if distinct.len() > 3 { "; and other reasons" } else { "" };
+    let told = distinct.into_iter().take(3).collect::<Vec<_>>().join("; ");
+    (!told.is_empty()).then(|| told + more)
+}
+
 impl Job<'_> {
     /// Writes the rows that the changed workspaces have now to `writer`.
-    pub(super) async fn work(&self, state: &State, changed: Changed, writer: &mut TableWriter) -> Result<Outcome> {
-        let mut outcome = Outcome::default();
-        let (mut by_rows, mut whole) = (BTreeMap::new(), BTreeSet::new());
-        for (workspace, cause) in changed.0 {
-            match cause {
-                Cause::Rows(moved) => match much_changed(state, &workspace, &moved) {
-                    None => {
-                        by_rows.insert(workspace, moved);
-                    }
-                    Some(reason) => {
-                        outcome.reasons.push(reason);
-                        whole.insert(workspace);
-                    }
-                },
-                Cause::Whole(reason) => {
-                    outcome.reasons.push(reason);
-                    whole.insert(workspace);
-                }
-            }
-        }
+    pub(super) async fn work(&self, state: &State, work: Work, writer: &mut TableWriter) -> Result<Outcome> {
+        let Work { by_rows, whole, reasons } = work;
+        let mut outcome = Outcome { reasons, ..Outcome::default() };
         for part in parts(by_rows.keys().cloned().collect()) {
             for unit in self.units(state, part).await? {
                 self.refresh_or_recompute(state, unit, &by_rows, writer, &mut outcome).await?;
@@ -116,7 +153,10 @@ impl Job<'_> {
         outcome: &mut Outcome,
     ) -> Result<()> {
         match self.refresh(state, &unit, moved, writer).await? {
-            Attempt::Done { removes, rows, reason } => {
+            Attempt::Done { removes, rows, queried, reason } => {
+                let read =
+                    if queried { state.seen.read(&unit.workspaces) } else { state.seen.changed_files(&unit.workspaces, moved) };
+                outcome.read = outcome.read.plus(read);
                 outcome.refreshed += unit.workspaces.len();
                 outcome.removes.extend(removes);
                 outcome.rows += rows;
@@ -134,15 +174,16 @@ impl Job<'_> {
         outcome.rows += self.write(unit, None, writer).await?;
         writer.end_workspace().await?;
         outcome.recomputed += unit.workspaces.len();
-        outcome.removes.extend(state.gold_files.of_workspaces(&unit.workspaces).map(|f| f.path.clone()));
+        outcome.read = outcome.read.plus(state.seen.read(&unit.workspaces));
+        outcome.removes.extend(state.seen.gold_files.of_workspaces(&unit.workspaces).map(|f| f.path.clone()));
         Ok(())
     }
 }
 
 /// Why following the change of a workspace's inputs does not pay, if it does not.
-fn much_changed(state: &State, workspace: &str, moved: &BTreeMap<TableName, Moved>) -> Option<String> {
+fn much_changed(seen: &Seen, workspace: &str, moved: &BTreeMap<TableName, Moved>) -> Option<String> {
     let own = BTreeSet::from([workspace.to_owned()]);
-    let much = moved.iter().find(|(name, rows)| is_much(rows.bytes(), state.input_files.get(*name).map_or(0, |f| f.bytes(&own))));
+    let much = moved.iter().find(|(name, rows)| is_much(rows.bytes(), seen.input_files.get(*name).map_or(0, |f| f.bytes(&own))));
     much.map(|(name, _)| format!("much of `{name}` changed"))
 }
 

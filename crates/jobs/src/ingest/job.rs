@@ -22,6 +22,7 @@ use crate::feed::{Fed, Feed};
 use crate::ingest::assign::{Assigned, Assigner, WorkspaceFrom};
 use crate::ingest::format::{self, BatchReader, Format, RawBatch, ReadOptions, merge_schemas, settle};
 use crate::ingest::source::{SourceFile, SourceStore};
+use crate::plan::Intended;
 
 /// The column of a Bronze quarantine with the workspace as it was delivered.
 pub const DELIVERED_WORKSPACE: &str = "_delivered_workspace";
@@ -146,14 +147,17 @@ impl<'a> Job<'a> {
         if pending.is_empty() {
             return Ok(report);
         }
+        report.plan = Some(self.intended(&pending).files(pending.iter().map(|p| p.file))?);
         report.files_read = pending.len() as u64;
-        self.context.observer.started(&report.table, Some(pending.iter().map(|p| p.file.size).sum()));
+        report.bytes_read = pending.iter().map(|p| p.file.size).sum();
+        self.context.observer.started(&report.table, Some(report.bytes_read));
         let mut loaded = self.load(&pending, quarantine).await?;
         if let Some(quarantine) = loaded.quarantine.take() {
             // Under a record of its own, and first: after a crash between the two its rows are not added again.
             quarantine.commit(HashSet::new(), |_| self.transactions(&pending), &self.context.run_id).await?;
         }
         report.rows_read = loaded.read;
+        report.input_rows = Some(loaded.read);
         report.rows_written = loaded.written;
         report.rows_quarantined = loaded.quarantined;
         if loaded.quarantined > 0 {
@@ -169,6 +173,20 @@ impl<'a> Job<'a> {
         report.status = TableStatus::Written;
         report.strategy = Some(Strategy::Append);
         Ok(report)
+    }
+
+    fn intended(&self, pending: &[Pending<'_>]) -> Intended<'_> {
+        let all: u64 = self.intake.files.iter().map(|f| f.size).sum();
+        let todo: u64 = pending.iter().map(|p| p.file.size).sum();
+        Intended {
+            name: &self.intake.table,
+            table: Some(&self.bronze),
+            existed: self.existed,
+            scope: &self.context.scope,
+            loaded: all.saturating_sub(todo),
+            readers: self.context.readers.len(),
+            engine: self.context.lake.engine(),
+        }
     }
 
     /// The files that are not in the table as they are now.

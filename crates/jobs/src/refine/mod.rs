@@ -20,7 +20,8 @@ use lake::{Error, ErrorKind, Result};
 use crate::beside::Beside;
 use crate::context::JobContext;
 use crate::feed::Fed;
-use crate::refine::input::Input;
+use crate::plan::{Refinement, Volume};
+pub(crate) use crate::refine::input::{Input, Sought};
 use crate::refine::judged::JudgedRows;
 use crate::schema::{stats_columns, widened, without_workspace};
 
@@ -77,15 +78,19 @@ impl<'a> Job<'a> {
         report.version_to = Some(self.silver.version());
         let mut quarantine = Beside::open(&self.context.lake, self.table.name.quarantine(), self.quarantine_text()).await?;
         let tombstones = Beside::open(&self.context.lake, self.table.name.tombstones(), self.tombstones_text()).await?;
-        let input = Input::find(self, &quarantine.progress()).await?;
+        let input = Input::find(&self.sought(), &quarantine.progress()).await?;
         if input.is_up_to_date() {
             return Ok(report);
         }
+        if input.rebuild {
+            tracing::info!(table = %self.name(), reason = input.why, "building the table from all of its input");
+        }
+        report.plan = Some(self.refinement().forecast(&input, None)?);
         let of_batch = || input.files.iter().filter_map(|f| f.workspace.clone()).collect();
         self.context.name((!input.rebuild).then(of_batch));
         report.files_read = input.files.len() as u64;
-        let bytes = input.files.iter().map(|f| f.size).sum();
-        self.context.observer.started(&report.table, Some(bytes));
+        report.bytes_read = input.files.iter().map(|f| f.size).sum();
+        self.context.observer.started(&report.table, Some(report.bytes_read));
         if input.rebuild {
             quarantine.replace_columns_unless_shared(&self.context.scope)?;
         }
@@ -105,11 +110,32 @@ impl<'a> Job<'a> {
         self.commit_beside(quarantine, &input).await?;
         self.commit_tombstones(tombstones, &outcome, &input).await?;
         fill(&mut report, &tally, &outcome);
+        self.note_rewritten(&mut report, &outcome)?;
         let committed = self.commit(outcome, &input).await?;
         report.status = TableStatus::Written;
         report.version_to = Some(committed.version);
         report.commits_resent = committed.resent;
         Ok(report)
+    }
+
+    fn sought(&self) -> Sought<'_> {
+        let Self { table, bronze, progress, context, .. } = self;
+        Sought { table, bronze, progress, scope: &context.scope, full_refresh: context.full_refresh }
+    }
+
+    fn refinement(&self) -> Refinement<'_> {
+        let (scope, engine) = (&self.context.scope, self.context.lake.engine());
+        Refinement { table: self.table, silver: Some(&self.silver), existed: self.existed, scope, engine }
+    }
+
+    fn note_rewritten(&self, report: &mut TableReport, outcome: &MergeOutcome) -> Result<()> {
+        if !outcome.removes.is_empty() {
+            let files = self.silver.files(&self.context.scope)?;
+            let stays = |path: &str| outcome.marked.iter().any(|add| add.path == path);
+            let gone: Volume = files.iter().filter(|f| outcome.removes.contains(&f.path) && !stays(f.path.as_ref())).collect();
+            (report.files_rewritten, report.bytes_rewritten, report.rows_rewritten) = (gone.files, gone.bytes, gone.rows);
+        }
+        Ok(())
     }
 
     /// What ingestion has handed over, when that is the whole input.
@@ -254,6 +280,7 @@ impl<'a> Job<'a> {
 
 fn fill(report: &mut TableReport, tally: &Tally, outcome: &MergeOutcome) {
     report.rows_read = tally.read;
+    report.input_rows = Some(tally.read);
     report.rows_dropped = tally.dropped;
     report.rows_quarantined = tally.quarantined;
     report.rows_written = outcome.written;
