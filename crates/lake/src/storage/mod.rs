@@ -25,7 +25,7 @@ use object_store::prefix::PrefixStore;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::table::Footprint;
+use crate::table::{Footprint, Opened};
 
 pub use fault::explain;
 pub(crate) use lock::ADVICE;
@@ -49,6 +49,7 @@ pub struct Root {
     options: Arc<HashMap<String, String>>,
     bucket: Arc<OnceLock<Bucket>>,
     footprint: Option<Footprint>,
+    opened: Opened,
 }
 
 /// The store that holds the root, from its own root on.
@@ -86,13 +87,24 @@ impl Root {
                     .with_hint("use a local folder or `s3://bucket/prefix`"));
             }
         };
-        Ok(Self { url, options: Arc::new(options), bucket: Arc::default(), footprint: None })
+        Ok(Self { url, options: Arc::new(options), bucket: Arc::default(), footprint: None, opened: Opened::default() })
     }
 
     /// The same root on another store, whose paths start at the file system's or the bucket's own root.
     #[cfg(test)]
     pub(crate) fn with_store(self, store: Arc<dyn ObjectStore>) -> Self {
         Self { bucket: Arc::new(OnceLock::from(Bucket { store, fence: None })), ..self }
+    }
+
+    /// Tables that were opened through this root and its clones.
+    pub(crate) fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The same root as one who knows nothing of its tables sees it.
+    #[cfg(test)]
+    pub(crate) fn anew(&self) -> Self {
+        Self { opened: Opened::default(), ..self.clone() }
     }
 
     /// The root as a URL that ends with a slash.

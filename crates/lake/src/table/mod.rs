@@ -12,6 +12,7 @@ mod log;
 mod maintain;
 mod moves;
 mod noted;
+mod opened;
 mod progress;
 mod rebase;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};
 pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumOptions, VacuumReport};
 pub use moves::Moves;
+pub(crate) use opened::Opened;
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use rebase::Basis;
 pub use restore::RestoreReport;

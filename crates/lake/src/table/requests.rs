@@ -118,7 +118,13 @@ impl Table {
         Self { store, root, name, _folder: folder }
     }
 
+    /// Opens it as a process does that never did before.
     async fn open(&self) -> Snapshot {
+        Snapshot::open(&self.root.anew(), &self.name, At::Latest).await.unwrap().unwrap()
+    }
+
+    /// Opens it once more.
+    async fn open_again(&self) -> Snapshot {
         Snapshot::open(&self.root, &self.name, At::Latest).await.unwrap().unwrap()
     }
 
@@ -156,4 +162,33 @@ async fn opening_and_writing_ask_for_as_much_after_hundreds_of_commits_as_after_
         assert!(listed <= listed_few + 4, "{listed} objects listed, and {listed_few} at first");
         assert!(listed > 0 && reads > 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_opened_is_opened_again_by_a_look_and_never_out_of_date() {
+    let table = Table::new().await;
+    table.commit(3).await;
+    assert_eq!(table.open_again().await.progress().await.unwrap().names().count(), 3);
+    table.store.taken();
+    let again = table.open_again().await;
+    assert_eq!((again.version(), again.progress().await.unwrap().names().count()), (3, 3));
+    assert_eq!(table.store.taken(), (2, 0), "two objects are looked at, and nothing is listed");
+    // Another process commits, so often that a checkpoint is made and the log could be cleaned.
+    for count in [1, 30] {
+        let before = table.open_again().await.version();
+        table.commit(count).await;
+        let now = table.open_again().await;
+        assert_eq!(now.version(), before + count);
+        assert_eq!(now.progress().await.unwrap().names().count() as i64, now.version());
+    }
+    // Another table takes its place, of as many versions.
+    let versions = table.open().await.version();
+    let log = table.root.local_path().unwrap().join("silver/notes");
+    std::fs::remove_dir_all(&log).unwrap();
+    assert!(Snapshot::open(&table.root, &table.name, At::Latest).await.unwrap().is_none());
+    let schema = Schema::new(vec![Field::new("other", DataType::Utf8, true)]);
+    Snapshot::create(&table.root, &table.name, &schema, &[], None).await.unwrap();
+    table.commit(versions).await;
+    let other = table.open_again().await;
+    assert_eq!((other.version(), other.schema().field(0).name().as_str()), (versions, "other"));
 }

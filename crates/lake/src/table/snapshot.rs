@@ -8,6 +8,7 @@ use datafusion::catalog::TableProvider;
 use deltalake::DeltaTable;
 use deltalake::kernel::Action;
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::TableName;
@@ -18,6 +19,7 @@ use crate::table::deletion_vector::DeletionVector;
 use crate::table::footprint::Footprint;
 use crate::table::history::At;
 use crate::table::log::{self, CommitFiles, Mentions};
+use crate::table::opened::Since;
 use crate::table::progress::{Progress, Scope};
 use crate::table::scan::{FILE_COLUMN, FileScan};
 use crate::workspace_id::{UNASSIGNED, WORKSPACE_COLUMN};
@@ -53,6 +55,7 @@ pub struct Snapshot {
     delta: DeltaTable,
     schema: SchemaRef,
     footprint: Option<Footprint>,
+    progress: Arc<OnceCell<Progress>>,
 }
 
 impl Snapshot {
@@ -67,21 +70,54 @@ impl Snapshot {
         {
             return Ok(None);
         }
-        let builder = deltalake::DeltaTableBuilder::from_url(url)
-            .map_err(|e| delta_error(&format!("cannot open `{name}`"), e))?
-            .with_storage_backend(root.bucket()?, root.join(&folder(name))?);
+        let refused = |e| delta_error(&format!("cannot open `{name}`"), e);
+        let builder = || {
+            let builder = deltalake::DeltaTableBuilder::from_url(url.clone()).map_err(refused)?;
+            Ok(builder.with_storage_backend(root.bucket()?, root.join(&folder(name))?))
+        };
+        if at == At::Latest
+            && let Some(known) = Self::known(root, name, || builder()?.build().map_err(refused)).await?
+        {
+            return Ok(Some(known));
+        }
+        let builder = builder()?;
         let builder = match at {
             At::Latest => builder,
             At::Version(v) => builder.with_version(u64::try_from(v).map_err(|_| no_version(name, v))?),
             At::Time(t) => builder.with_timestamp(t),
         };
         match builder.load().await {
-            Ok(delta) => Self::new(name.clone(), delta).map(|table| Some(table.of_root(root))),
+            Ok(delta) => {
+                let table = Self::new(name.clone(), delta)?.of_root(root);
+                if at == At::Latest {
+                    root.opened().keep(name, &table.delta, &table.progress).await;
+                }
+                Ok(Some(table))
+            }
             Err(deltalake::DeltaTableError::NotATable(_)) => Ok(None),
             Err(e) => match at {
                 At::Version(v) => Err(no_version(name, v).with_source(e)),
                 _ => Err(delta_error(&format!("cannot open `{name}`"), e)),
             },
+        }
+    }
+
+    /// The table by what is known of it, when it was opened before.
+    async fn known(root: &Root, name: &TableName, unread: impl Fn() -> Result<DeltaTable>) -> Result<Option<Self>> {
+        let Some(known) = root.opened().get(name) else { return Ok(None) };
+        let Some((mut delta, since)) = known.since(unread()?).await else { return Ok(None) };
+        match since {
+            Since::Same => {
+                let table = Self::new(name.clone(), delta)?.of_root(root);
+                Ok(Some(Self { progress: known.progress, ..table }))
+            }
+            // What cannot be brought up to date is read anew.
+            Since::Later if delta.update_state().await.is_err() => Ok(None),
+            Since::Later => {
+                let table = Self::new(name.clone(), delta)?.of_root(root);
+                root.opened().keep(name, &table.delta, &table.progress).await;
+                Ok(Some(table))
+            }
         }
     }
 
@@ -91,7 +127,7 @@ impl Snapshot {
         let rows = full.fields().iter().filter(|f| f.name() != WORKSPACE_COLUMN).cloned();
         let workspace = Arc::new(Field::new(WORKSPACE_COLUMN, arrow::datatypes::DataType::Utf8, true));
         let schema = Arc::new(Schema::new(rows.chain([workspace]).collect::<Vec<_>>()));
-        Ok(Self { name, delta, schema, footprint: None })
+        Ok(Self { name, delta, schema, footprint: None, progress: Arc::default() })
     }
 
     /// With the footprint of the root that it was reached by.
@@ -221,7 +257,8 @@ impl Snapshot {
     /// How far this table has come.
     pub async fn progress(&self) -> Result<Progress> {
         let log = self.delta.log_store();
-        log::transactions(log.as_ref(), self.version()).await.map(Progress::new)
+        let read = || async { log::transactions(log.as_ref(), self.version()).await.map(Progress::new) };
+        self.progress.get_or_try_init(read).await.cloned()
     }
 
     /// What each commit after `after` did to the files; `None` when part of that history is gone.
