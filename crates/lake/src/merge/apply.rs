@@ -91,26 +91,26 @@ pub async fn merge_candidates(
     let merge = Merge { engine, spec, table };
     let mut winners = candidates.winners().await?;
     let mut outcome = MergeOutcome { superseded: winners.superseded, ..Default::default() };
-    let (near, mut fate) = match rebuild {
+    let (met, mut fate) = match rebuild {
         true => (vec![], Fate::default()),
         false => {
-            let near = in_workspaces(files.clone(), &winners.workspaces);
+            let met = near(files.clone(), &winners);
             let deletes = match tombstones {
-                Some(tombstones) => in_workspaces(tombstones.files(scope)?, &winners.workspaces),
+                Some(tombstones) => near(tombstones.files(scope)?, &winners),
                 None => vec![],
             };
-            let fate = merge.meet(&mut winners, &near, tombstones, &deletes).await?;
-            (near, fate)
+            let fate = merge.meet(&mut winners, &met, tombstones, &deletes).await?;
+            (met, fate)
         }
     };
-    let removed = if rebuild { &files } else { &near };
+    let removed = if rebuild { &files } else { &met };
     let goes = |(i, _): &(usize, &DataFile)| rebuild || u32::try_from(*i).is_ok_and(|i| fate.beaten.contains_key(&i));
     outcome.removes = removed.iter().enumerate().filter(goes).map(|(_, f)| f.path.clone()).collect();
     outcome.superseded += fate.lost.count();
-    let (marked, rewritten) = merge.weigh(&near, std::mem::take(&mut fate.beaten)).await?;
+    let (marked, rewritten) = merge.weigh(&met, std::mem::take(&mut fate.beaten)).await?;
     (outcome.strategy, outcome.reason) = how(rebuild, spec.merge_on_read, &marked, rewritten.len());
     outcome.marked = table.mark_deleted(&marked).await?;
-    merge.write(&winners, &near, rewritten, &fate.lost, &mut outcome).await?;
+    merge.write(&winners, &met, rewritten, &fate.lost, &mut outcome).await?;
     Ok(outcome)
 }
 
@@ -151,8 +151,10 @@ impl Fate {
     }
 }
 
-fn in_workspaces(files: Vec<DataFile>, workspaces: &HashSet<String>) -> Vec<DataFile> {
-    files.into_iter().filter(|f| f.workspace.as_ref().is_some_and(|w| workspaces.contains(w))).collect()
+/// Those of `files` that may hold the key of a winner, by their workspace and the log's statistics.
+fn near(files: Vec<DataFile>, winners: &Winners) -> Vec<DataFile> {
+    let own = |f: &DataFile| f.workspace.as_ref().is_some_and(|w| winners.workspaces.contains(w));
+    files.into_iter().filter(|f| own(f) && winners.ranges.may_be_in(f.stats.as_deref())).collect()
 }
 
 pub(super) struct Merge<'a> {

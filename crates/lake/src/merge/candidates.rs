@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::merge::keys::{KeyHasher, KeyWriter, PARTS, SortedKeys};
 use crate::merge::latest::Latest;
+use crate::merge::ranges::KeyRanges;
 use crate::merge::{DELETE_COLUMN, MergeSpec};
 use crate::query_error::query_error;
 use crate::row_set::RowSet;
@@ -38,6 +39,7 @@ pub struct Candidates {
     pub(super) ties: usize,
     compared_columns: Vec<usize>,
     workspaces: HashSet<String>,
+    ranges: KeyRanges,
 }
 
 impl fmt::Debug for Candidates {
@@ -67,6 +69,7 @@ impl Candidates {
             compared: 0,
             ties: engine.budget().ties(),
             workspaces: HashSet::new(),
+            ranges: KeyRanges::new(&schema, &spec.key),
             spec: spec.clone(),
             engine: engine.clone(),
         })
@@ -86,6 +89,7 @@ impl Candidates {
         let bytes = |i: &usize| batch.column(*i).to_data().get_slice_memory_size().unwrap_or_default();
         self.compared += self.compared_columns.iter().map(bytes).sum::<usize>();
         self.note_workspaces(batch);
+        self.ranges.note(batch);
         self.rows.push(batch)
     }
 
@@ -102,7 +106,7 @@ impl Candidates {
 
     /// The best row of each key.
     pub(super) async fn winners(self) -> Result<Winners> {
-        let Self { spec, engine, rows, hasher, keys, compared, ties, workspaces, .. } = self;
+        let Self { spec, engine, rows, hasher, keys, compared, ties, workspaces, ranges, .. } = self;
         let count = rows.rows();
         let rows = Arc::new(rows.close()?);
         let (mut lost, keys) = keys.close()?;
@@ -115,6 +119,7 @@ impl Candidates {
             keep: Arc::new(lost.others(count)),
             rows,
             workspaces,
+            ranges,
             hasher,
             keys,
             compared,
@@ -129,6 +134,7 @@ pub(super) struct Winners {
     /// Those of the rows that won.
     pub(super) keep: Arc<RowSet>,
     pub(super) workspaces: HashSet<String>,
+    pub(super) ranges: KeyRanges,
     /// Candidates that lost to another one.
     pub(super) superseded: u64,
     pub(super) hasher: KeyHasher,

@@ -5,6 +5,7 @@ mod candidates;
 mod keys;
 mod latest;
 mod lookup;
+mod ranges;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use object_store::ObjectStoreExt;
 use proptest::prelude::*;
 
 use crate::Lake;
@@ -258,4 +259,29 @@ async fn few_rows_of_a_file_are_marked_and_many_written_anew_where_readers_know(
     assert_eq!(made.strategy, Some(How::Merge));
     assert!(files().await.iter().all(|f| f.deleted.is_none()));
     assert!(bench.rows("acme").await.values().all(|row| row.0 == Some(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_whose_statistics_rule_the_keys_out_are_not_read() {
+    let bench = Bench::new(Sequence::Column("at".into()), Meeting::Lookup).await;
+    let event = |key, sequence| Event { workspace: "acme", key, sequence: Some(sequence), delete: false, text: None };
+    let some = |keys: std::ops::Range<i64>, sequence| keys.map(|key| event(key, sequence)).collect::<Vec<_>>();
+    bench.apply(&some(0..10, 1)).await;
+    bench.apply(&some(10..20, 1)).await;
+    let table = bench.lake.snapshot(&bench.name, At::Latest).await.unwrap().unwrap();
+    let least = |file: &crate::table::DataFile| file.stats.as_deref().is_some_and(|s| s.contains(r#""minValues":{"id":0"#));
+    let first = table.files(&Scope::Feed).unwrap().into_iter().find(least).unwrap();
+    // What is not read need not be there.
+    table.delta().log_store().object_store(None).delete(&first.path).await.unwrap();
+    let rows = || {
+        let mut rows = Candidates::new(&bench.spec, bench.lake.engine()).unwrap();
+        rows.push(&batch(&bench.spec, &some(15..25, 2))).unwrap();
+        rows
+    };
+    let merging = merge_candidates(bench.lake.engine(), &bench.spec, &table, None, rows(), &Scope::Feed, false);
+    let done = merging.await.unwrap();
+    assert_eq!((done.removes.len(), done.written), (1, 10));
+    let mut all = rows();
+    all.push(&batch(&bench.spec, &[event(3, 2)])).unwrap();
+    assert!(merge_candidates(bench.lake.engine(), &bench.spec, &table, None, all, &Scope::Feed, false).await.is_err());
 }
