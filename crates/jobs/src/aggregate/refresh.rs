@@ -53,6 +53,14 @@ impl Attempt {
     }
 }
 
+/// The changed rows of each input.
+#[derive(Debug, Default)]
+struct ChangedInputs {
+    all: BTreeMap<TableName, ChangedRows>,
+    /// Those that came, of inputs with many of which others went.
+    came: BTreeMap<TableName, ChangedRows>,
+}
+
 /// What changed for a unit, or why that cannot be told or does not pay.
 type Known<T> = std::result::Result<T, String>;
 
@@ -73,7 +81,7 @@ impl Job<'_> {
             Ok(changed) => changed,
             Err(reason) => return Attempt::recompute(reason),
         };
-        let groups = match self.groups(unit, &files, &changed).await {
+        let groups = match self.groups_if_few(unit, &files, &changed).await {
             Ok(groups) => groups,
             Err(reason) => return Attempt::recompute(reason),
         };
@@ -104,8 +112,8 @@ impl Job<'_> {
         state: &State,
         unit: &Unit,
         moved: &BTreeMap<String, BTreeMap<TableName, Moved>>,
-    ) -> Result<Known<BTreeMap<TableName, ChangedRows>>> {
-        let mut changed = BTreeMap::new();
+    ) -> Result<Known<ChangedInputs>> {
+        let mut changed = ChangedInputs::default();
         for (name, input) in state.seen.inputs.iter() {
             let of_unit = unit.workspaces.iter().filter_map(|w| moved.get(w)?.get(name));
             let (mut added, mut removed) = (vec![], vec![]);
@@ -123,9 +131,21 @@ impl Job<'_> {
             if is_much(scan.bytes, bytes) {
                 return Ok(Err(format!("much of `{name}` changed")));
             }
-            changed.insert(name.clone(), ChangedRows { all: scan.all, gone: scan.gone });
+            if let Some(came) = scan.came.filter(|_| scan.bytes >= GREAT_FILE) {
+                changed.came.insert(name.clone(), ChangedRows { all: came, gone: None });
+            }
+            changed.all.insert(name.clone(), ChangedRows { all: scan.all, gone: scan.gone });
         }
         Ok(Ok(changed))
+    }
+
+    /// As [`Job::groups`]. Rows that came lie together, those that went are scattered over their files: where the first alone touch many groups, the
+    /// others are not read.
+    async fn groups_if_few(&self, unit: &Unit, files: &[DataFile], changed: &ChangedInputs) -> Known<Option<Groups>> {
+        if !changed.came.is_empty() {
+            self.groups(unit, files, &changed.came).await?;
+        }
+        self.groups(unit, files, &changed.all).await
     }
 
     /// The groups that the change touches; `None` for none at all.

@@ -95,6 +95,8 @@ pub struct ChangedScan {
     pub all: Arc<dyn TableProvider>,
     /// Rows that went, when there are some.
     pub gone: Option<Arc<dyn TableProvider>>,
+    /// Rows that came, when there are some and others that went.
+    pub came: Option<Arc<dyn TableProvider>>,
     /// About the bytes that they take in their files.
     pub bytes: u64,
 }
@@ -181,8 +183,9 @@ impl Snapshot {
         let (Some(gone), Some(came)) = (self.found(removed).await?, self.found(added).await?) else { return Ok(None) };
         let bytes = gone.iter().chain(&came).map(|(file, rows)| share(file.size, rows.as_ref())).sum();
         let gone_scan = (!gone.is_empty()).then(|| self.scan_rows(gone.clone()));
+        let came_scan = (!gone.is_empty() && !came.is_empty()).then(|| self.scan_rows(came.clone()));
         let all = self.scan_rows(gone.into_iter().chain(came).collect());
-        Ok(Some(ChangedScan { all, gone: gone_scan, bytes }))
+        Ok(Some(ChangedScan { all, gone: gone_scan, came: came_scan, bytes }))
     }
 
     /// The files with their sizes, which the log need not tell of removed ones.
