@@ -11,6 +11,7 @@ use lake::Lake;
 use lake::table::{At, Scope};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::{Outcome, Result};
 
@@ -91,20 +92,25 @@ async fn ask_scans(lake: &Lake, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Rows are read through a workspace only, so each workspace is asked and the answers are added up.
+/// Rows are read through a workspace only, so each workspace is asked, all at once, and the answers are added up.
 async fn scan(lake: &Lake) -> Result<BTreeMap<String, Totals>> {
     let table = lake.snapshot(&"silver.order_lines".parse()?, At::Latest).await?.ok_or("there is no `silver.order_lines`")?;
     let workspaces: BTreeSet<String> = table.files(&Scope::Feed)?.into_iter().filter_map(|file| file.workspace).collect();
     let mut totals: BTreeMap<String, Totals> = BTreeMap::new();
+    let mut asked = JoinSet::new();
     for workspace in workspaces {
-        let batches = lake
-            .workspace(&workspace)?
-            .collect(
-                "SELECT ship_mode, count(*), sum(quantity), CAST(sum(price * (1 - discount)) AS DECIMAL(38, 4)) \
-                 FROM silver.order_lines GROUP BY ship_mode",
-            )
-            .await?;
-        for batch in &batches {
+        let workspace = lake.workspace(&workspace)?;
+        asked.spawn(async move {
+            workspace
+                .collect(
+                    "SELECT ship_mode, count(*), sum(quantity), CAST(sum(price * (1 - discount)) AS DECIMAL(38, 4)) \
+                     FROM silver.order_lines GROUP BY ship_mode",
+                )
+                .await
+        });
+    }
+    while let Some(batches) = asked.join_next().await {
+        for batch in &batches?? {
             let modes = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
             for row in 0..batch.num_rows() {
                 let total = totals.entry(modes.as_string::<i32>().value(row).to_owned()).or_default();
