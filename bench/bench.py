@@ -49,7 +49,8 @@ def known_contenders():
     peers = {name: Contender(name, [PYTHON, f"{BENCH}/peers/{name}_peer.py"]) for name in ("duckdb", "polars", "spark", "dlt")}
     peers["dlt"].scope = "silver"
     lake = Contender("lake", [f"{TARGET}/release/lake-bench"], unchanged_input=True)
-    return {"lake": lake, **peers}
+    rewriting = Contender("lake_rewrite", ["env", "MERGE_ON_READ=false", *lake.command], unchanged_input=True)
+    return {"lake": lake, "lake_rewrite": rewriting, **peers}
 
 
 @dataclass

@@ -100,7 +100,7 @@ def main():
     peers = [name for name in given.peers.split(",") if name]
     unknown = [name for name in peers if name not in known]
     if unknown:
-        sys.exit(f"there is no peer `{unknown[0]}`: the peers are {', '.join(n for n in known if n != 'lake')}")
+        sys.exit(f"there is no peer `{unknown[0]}`: the peers are {', '.join(n for n in known if not n.startswith('lake'))}")
     if given.memory:
         os.environ["LAKE_BENCH_MEMORY"] = given.memory
     for folder in (HOME, RESULTS, OUT):
@@ -111,7 +111,7 @@ def main():
     if not given.no_build:
         build()
     adopt_orphans()
-    contenders = [known["lake"], *(known[name] for name in peers)]
+    contenders = [known["lake"], known["lake_rewrite"], *(known[name] for name in peers)]
     results = f"{RESULTS}/{time.strftime('%Y%m%dT%H%M%S')}_{given.size}.json"
     right, shown = True, [results]
     if not given.no_workload:
