@@ -45,6 +45,7 @@ mod public_data;
 mod quickstart;
 mod refresh;
 mod servers;
+mod settled;
 mod sources;
 mod storm;
 mod structure;

@@ -45,15 +45,38 @@ pub(crate) fn catalog(settings: &Settings, lake: &Lake) -> Result<Arc<dyn Catalo
 /// # Errors
 /// All findings at once, or what stands in the way.
 pub(crate) async fn prepare(settings: &Settings, lake: &Lake, path: &str) -> Result<Project, Failure> {
-    let catalog = catalog(settings, lake)?;
     let lookup = |name: &str| settings.environment.lookup(name);
-    let workspace = settings.workspace.clone();
-    let request = PrepareRequest { lake, catalog, path, lookup: &lookup, workspace };
-    Project::prepare(request).await.map_err(|error| match error {
+    Project::prepare(request(settings, lake, path, &lookup)?).await.map_err(|error| match error {
         PrepareError::Findings(findings) => Failure::Findings(findings),
         PrepareError::Failed(error) => Failure::Error(error),
         PrepareError::Catalog(error) => catalog_failure(error),
     })
+}
+
+fn request<'a>(
+    settings: &Settings,
+    lake: &'a Lake,
+    path: &'a str,
+    lookup: &'a (dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<PrepareRequest<'a>, Failure> {
+    Ok(PrepareRequest { lake, catalog: catalog(settings, lake)?, path, lookup, workspace: settings.workspace.clone() })
+}
+
+/// The report of a run that has nothing to do, when an earlier one tells so; `None` when the project has to be read.
+///
+/// # Errors
+/// [`ErrorKind::Config`] when `DATA_CATALOG` names none.
+pub(crate) async fn recall(
+    settings: &Settings,
+    lake: &Lake,
+    path: &str,
+    options: &RunOptions,
+) -> Result<Option<RunReport>, Failure> {
+    if options.full_refresh {
+        return Ok(None);
+    }
+    let lookup = |name: &str| settings.environment.lookup(name);
+    Ok(lake_jobs::recall(&request(settings, lake, path, &lookup)?, &options.select, options.observer.as_ref()).await)
 }
 
 /// Runs a project; tables that failed are in the report.

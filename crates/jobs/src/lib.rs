@@ -12,6 +12,7 @@ mod prepare;
 mod refine;
 mod runner;
 pub mod schema;
+mod settled;
 
 pub use aggregate::aggregate;
 pub use context::{JobContext, Observer, Silent};
@@ -20,4 +21,5 @@ pub use plan::{PlanReport, plan};
 pub use prepare::{BronzeSource, PrepareError, PrepareRequest, Project};
 pub use refine::refine;
 pub use runner::{RunOptions, report_path, run};
+pub use settled::recall;
 pub use tokio_util::sync::CancellationToken;

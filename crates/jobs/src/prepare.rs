@@ -89,6 +89,8 @@ pub struct Project {
     pub(crate) bronze_columns: BTreeMap<TableName, SchemaRef>,
     pub(crate) scope: Scope,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// The workspace by flag or environment.
+    pub(crate) named_workspace: Option<WorkspaceId>,
 }
 
 impl Project {
@@ -156,7 +158,8 @@ impl Preparation<'_> {
                 warnings.extend(compiled.warnings.iter().cloned());
                 let (lake, catalog) = (self.request.lake.clone(), self.request.catalog.clone());
                 let bronze_columns = schemas.into_iter().map(|(n, s)| (n, s.schema)).collect();
-                Ok(Project { lake, catalog, compiled, bronze, bronze_columns, scope, warnings })
+                let named_workspace = self.request.workspace.clone();
+                Ok(Project { lake, catalog, compiled, bronze, bronze_columns, scope, warnings, named_workspace })
             }
             Ok(_) => Err(PrepareError::Findings(self.findings)),
             Err(more) => {

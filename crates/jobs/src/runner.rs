@@ -21,6 +21,7 @@ use crate::ingest::{ingest, ingest_program};
 use crate::peak_memory::peak_memory;
 use crate::prepare::{BronzeSource, Project};
 use crate::refine::refine;
+use crate::settled::remember;
 
 /// What to run, and how.
 #[derive(Debug, Clone)]
@@ -41,14 +42,15 @@ pub struct RunOptions {
 /// [`ErrorKind::Config`] for a selection that names nothing.
 pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
     let selected = selection(project, &options.select)?;
+    let RunOptions { select, full_refresh, observer, cancel } = options;
     let context = JobContext {
         lake: project.lake.clone(),
         scope: project.scope.clone(),
         run_id: uuid::Uuid::now_v7().to_string(),
         started_at: Utc::now(),
-        full_refresh: options.full_refresh,
-        observer: options.observer,
-        cancel: options.cancel,
+        full_refresh,
+        observer,
+        cancel,
         readers: Arc::default(),
         handover: Handover::default(),
     };
@@ -61,6 +63,9 @@ pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
         if let Err(error) = left {
             tracing::warn!("{error}");
         }
+    }
+    if let Err(error) = remember(project, &select, &report).await {
+        tracing::debug!(%error, "the next run with nothing to do opens all tables");
     }
     Ok(report)
 }

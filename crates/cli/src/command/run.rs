@@ -14,14 +14,19 @@ use crate::{progress, suggestion};
 /// Runs the pipeline and prints its report. Asked to stop, it ends after the step in progress, with its report.
 pub(crate) async fn run(arguments: RunArguments, session: &Session) -> Result<ExitStatus, Failure> {
     let lake = session.settings.lake()?;
-    let project = session.prepare(&lake, &arguments.file).await?;
     let options = RunOptions {
         select: arguments.selection.select,
         full_refresh: arguments.full_refresh,
         observer: progress::observer(&session.printer),
         cancel: session.cancel.clone(),
     };
-    let ran = backend::run(&project, options).await;
+    let ran = match backend::recall(&session.settings, &lake, &arguments.file.pipeline, &options).await? {
+        Some(report) => Ok(report),
+        None => {
+            let project = session.prepare(&lake, &arguments.file).await?;
+            backend::run(&project, options).await
+        }
+    };
     session.printer.hide_bars();
     let report = ran?;
     let status = status(report.status);

@@ -35,6 +35,7 @@ pub use history::{At, HistoryEntry};
 pub use log::{CommitFiles, LoggedFile};
 pub use maintain::{OptimizeReport, SAFE_RETENTION_HOURS, VacuumOptions, VacuumReport};
 pub use moves::Moves;
+pub use opened::Newest;
 pub(crate) use opened::Opened;
 pub use progress::{Progress, Scope, Watermarks, fingerprint};
 pub use rebase::Basis;

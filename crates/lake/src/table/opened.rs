@@ -8,10 +8,15 @@ use deltalake::DeltaTable;
 use deltalake::table::state::DeltaTableState;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+use crate::error::Result;
+use crate::lake::Lake;
 use crate::pipeline::TableName;
+use crate::storage::explain;
 use crate::table::progress::Progress;
+use crate::table::snapshot::folder;
 
 /// The newest version of each table that was opened.
 #[derive(Clone, Default)]
@@ -86,4 +91,37 @@ fn log_of(table: &DeltaTable) -> (Arc<dyn ObjectStore>, Path) {
 
 fn commit(log: &Path, version: u64) -> Path {
     log.clone().join(format!("{version:020}.json"))
+}
+
+/// The newest commit of a table, as its store has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newest {
+    /// The version.
+    pub version: i64,
+    size: u64,
+    /// Nanoseconds since 1970 in UTC.
+    modified: Option<i64>,
+    e_tag: Option<String>,
+}
+
+impl Newest {
+    /// Commit `version` of `name`, if it is the newest one.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Storage`] when the store cannot be asked.
+    pub async fn at(lake: &Lake, name: &TableName, version: i64) -> Result<Option<Self>> {
+        let store = lake.root().store()?;
+        let log = Path::from(format!("{}/_delta_log", folder(name)));
+        let number = u64::try_from(version).unwrap_or_default();
+        let (own, next) = (commit(&log, number), commit(&log, number + 1));
+        let (own, next) = futures::join!(store.head(&own), store.head(&next));
+        match (own, next) {
+            (Ok(own), Err(object_store::Error::NotFound { .. })) => {
+                let modified = own.last_modified.timestamp_nanos_opt();
+                Ok(Some(Self { version, size: own.size, modified, e_tag: own.e_tag }))
+            }
+            (Ok(_), Ok(_)) | (Err(object_store::Error::NotFound { .. }), _) => Ok(None),
+            (Err(error), _) | (_, Err(error)) => Err(explain(&format!("cannot look at the log of `{name}`"), error)),
+        }
+    }
 }
