@@ -19,6 +19,7 @@ mod rebase;
 mod requests;
 mod restore;
 mod scan;
+mod small;
 mod snapshot;
 mod statistics;
 mod tuning;

@@ -38,6 +38,10 @@ impl Uploads {
 
     /// Begins to send `file`, after another one has arrived when many are on their way.
     pub(super) async fn start(&mut self, file: EncodedFile) -> Result<()> {
+        if matches!(file.content, Content::There) {
+            self.done.push(file.add);
+            return Ok(());
+        }
         while self.running.len() >= FILES {
             self.next().await?;
         }
@@ -65,6 +69,7 @@ impl Uploads {
 async fn send(store: Arc<dyn ObjectStore>, parts: Arc<Semaphore>, file: EncodedFile) -> Result<Add> {
     let EncodedFile { add, path, content } = file;
     match content {
+        Content::There => {}
         Content::Staged(staged) => publish(staged).await?,
         Content::Memory(bytes) if bytes.len() <= PART_BYTES => {
             let _permit = parts.acquire().await.map_err(broken)?;
@@ -77,12 +82,14 @@ async fn send(store: Arc<dyn ObjectStore>, parts: Arc<Semaphore>, file: EncodedF
 }
 
 async fn publish(staged: Staged) -> Result<()> {
-    let failed = |e: std::io::Error| {
-        Error::new(ErrorKind::Storage, "a file of the table cannot be written")
-            .with_hint("see that the disk has room and may be written to; nothing was committed, and a rerun goes on from here")
-            .with_source(e)
-    };
-    tokio::task::spawn_blocking(|| staged.publish()).await.map_err(broken)?.map_err(failed)
+    tokio::task::spawn_blocking(|| staged.publish()).await.map_err(broken)?.map_err(unpublished)
+}
+
+/// The error for a file that cannot be given its name.
+pub(super) fn unpublished(source: std::io::Error) -> Error {
+    Error::new(ErrorKind::Storage, "a file of the table cannot be written")
+        .with_hint("see that the disk has room and may be written to; nothing was committed, and a rerun goes on from here")
+        .with_source(source)
 }
 
 async fn send_in_parts(

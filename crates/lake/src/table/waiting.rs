@@ -28,6 +28,8 @@ pub(super) enum Content {
     Memory(Vec<u8>),
     File(File),
     Staged(Staged),
+    /// They are where they belong.
+    There,
 }
 
 /// A file under another name than its own. Dropped before it has got that, it is deleted.

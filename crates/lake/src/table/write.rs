@@ -21,6 +21,7 @@ use crate::pipeline::TableName;
 use crate::storage::explain;
 use crate::table::encode::{OpenFile, path};
 use crate::table::footprint::Footprint;
+use crate::table::small::{SMALL, SmallFile, SmallFiles};
 use crate::table::snapshot::Snapshot;
 use crate::table::statistics::StatsColumns;
 use crate::table::tuning::Tuning;
@@ -152,14 +153,47 @@ impl TableWriter {
         }
         let sorted = by_workspace(&staged)?;
         drop(staged);
-        for rows in sorted {
-            let (workspace, _) = parted(&rows)?;
+        let mut small = None;
+        for batches in sorted.chunk_by(same_workspace) {
+            let Some(first) = batches.first() else { continue };
+            let (workspace, rows) = parted(first)?;
+            let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+            if bytes <= SMALL && !self.open.contains_key(&workspace) {
+                let small = small.get_or_insert_with(|| self.small_files(&rows));
+                let file = self.small_file(workspace, batches)?;
+                for made in small.add(file).await? {
+                    self.uploads.start(made).await?;
+                }
+                continue;
+            }
             if !self.open.contains_key(&workspace) && self.open.len() >= self.options.open_partitions {
                 self.finish_open().await?;
             }
-            self.encode(&rows).await?;
+            for rows in batches {
+                self.encode(rows).await?;
+            }
+        }
+        if let Some(small) = small {
+            for made in small.finish().await? {
+                self.uploads.start(made).await?;
+            }
         }
         self.finish_open().await
+    }
+
+    fn small_files(&mut self, rows: &RecordBatch) -> SmallFiles {
+        let properties = self.tuning.get_or_insert_with(|| Tuning::of(rows)).properties(rows.schema_ref(), &self.stats);
+        SmallFiles::new(properties, self.stats.clone(), self.options.budget.row_group(), self.options.threads)
+    }
+
+    /// A file of all rows of `workspace` in `batches`. On a local disk its bytes go to their place right away.
+    fn small_file(&mut self, workspace: String, batches: &[RecordBatch]) -> Result<SmallFile> {
+        let path = path(&workspace)?;
+        let limit = if self.place.local.is_some() { 0 } else { self.options.budget.encoded() };
+        let waiting = Waiting::new(limit, self.place.overflow(&path, &self.options.folder)?);
+        self.place.note(&path);
+        let rows = batches.iter().map(|batch| Ok(parted(batch)?.1)).collect::<Result<_>>()?;
+        Ok(SmallFile { path, workspace, rows, waiting })
     }
 
     /// How many partitions would be open with those of `staged`.
@@ -317,6 +351,12 @@ fn by_workspace(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
     let mut named = whole.into_iter().map(|batch| Ok((parted(&batch)?.0, batch))).collect::<Result<Vec<_>>>()?;
     named.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(named.into_iter().map(|(_, batch)| batch).collect())
+}
+
+/// Whether the first rows of both are of one workspace.
+fn same_workspace(a: &RecordBatch, b: &RecordBatch) -> bool {
+    let first = |batch| workspaces(batch).ok().and_then(|names| names.iter().next().flatten().map(str::to_owned));
+    first(a) == first(b)
 }
 
 fn is_single(names: &StringArray) -> bool {
