@@ -2,6 +2,7 @@
 //!
 //! Loading runs the `lake` binary on `bench/pipeline.yaml`, as a user does. Querying embeds the library, as a service does.
 
+mod landing;
 mod query;
 mod run;
 
@@ -69,9 +70,15 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let (raw, out) = (std::path::absolute(&arguments.raw)?, std::path::absolute(&arguments.out)?);
     let outcome = match arguments.phase {
-        Phase::Load => run::run(&raw.join("base"), &out)?,
-        Phase::Incr => run::run(&raw.join("change"), &out)?,
-        Phase::Noop => run::run_unchanged(&raw, &out)?,
+        Phase::Load => {
+            landing::deliver(&raw, "base", &out, true)?;
+            run::run(&out)?
+        }
+        Phase::Incr => {
+            landing::deliver(&raw, "change", &out, false)?;
+            run::run(&out)?
+        }
+        Phase::Noop => run::run_unchanged(&out)?,
         Phase::Query => query::query(&raw, &out)?,
     };
     let written = json!({"steps": outcome.steps, "answers": outcome.answers});

@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use lake::report::{RunReport, RunStatus, TableReport, TableStatus};
 
-use crate::{Outcome, Result};
+use crate::{Outcome, Result, landing};
 
 /// The memory budget of runs, such as `512MiB`; without it they have none.
 const MEMORY: &str = "LAKE_BENCH_MEMORY";
 
-/// Takes in the files of the folder `events`. A table's seconds are those of the run's report; `start` is all else of the process: to
+/// Takes in what has landed. A table's seconds are those of the run's report; `start` is all else of the process: to
 /// start, to check the pipeline, to plan, and to write the report and lineage.
-pub(crate) fn run(events: &Path, out: &Path) -> Result<Outcome> {
-    let (report, seconds) = lake_run(&events.to_string_lossy(), out)?;
+pub(crate) fn run(out: &Path) -> Result<Outcome> {
+    let (report, seconds) = lake_run(out)?;
     let layers = [("ingest", "bronze."), ("silver", "silver."), ("gold", "gold.")];
     let mut outcome = Outcome::default();
     let mut rest = seconds;
@@ -28,9 +28,9 @@ pub(crate) fn run(events: &Path, out: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Runs over all files of `raw`, which must come to nothing.
-pub(crate) fn run_unchanged(raw: &Path, out: &Path) -> Result<Outcome> {
-    let (report, seconds) = lake_run(&raw.join("*/*").to_string_lossy(), out)?;
+/// Runs over files that were all read, which must come to nothing.
+pub(crate) fn run_unchanged(out: &Path) -> Result<Outcome> {
+    let (report, seconds) = lake_run(out)?;
     if let Some(table) = report.tables.iter().find(|table| table.status != TableStatus::Unchanged) {
         return Err(format!("`{}` changed in a run that had nothing to do", table.table).into());
     }
@@ -40,13 +40,13 @@ pub(crate) fn run_unchanged(raw: &Path, out: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Runs the pipeline on the files that `events` names, and tells how long that took.
-fn lake_run(events: &str, out: &Path) -> Result<(RunReport, f64)> {
+/// Runs the pipeline, and tells how long that took.
+fn lake_run(out: &Path) -> Result<(RunReport, f64)> {
     let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("pipeline.yaml");
     let mut command = Command::new(lake_binary()?);
     // In the folder of the lake no `.env` is found, and no catalog.
     command.current_dir(out).arg("run").arg(pipeline).args(["--output", "json"]);
-    command.env("EVENTS", events).env("LAKE_URI", out).env_remove("WORKSPACE_ID").stderr(Stdio::inherit());
+    command.env("EVENTS", landing::folder(out)).env("LAKE_URI", out).env_remove("WORKSPACE_ID").stderr(Stdio::inherit());
     if let Some(memory) = std::env::var_os(MEMORY) {
         command.arg("--memory").arg(memory);
     }
