@@ -15,6 +15,7 @@ import argparse
 import ctypes
 import json
 import os
+import pathlib
 import shlex
 import shutil
 import subprocess
@@ -141,6 +142,13 @@ def measured(command, log, timeout):
     }
 
 
+def clear(out):
+    """Removes the tables of a contender, and what it keeps beside them."""
+    for folder in (out, f"{out}.landing"):
+        shutil.rmtree(folder, ignore_errors=True)
+    pathlib.Path(f"{out}.landed").unlink(missing_ok=True)
+
+
 def sizes(out):
     """Files and bytes of each table as it is now, and bytes of all that is on disk."""
     from deltalake import DeltaTable
@@ -258,7 +266,7 @@ def run_workload(contenders, data, runs, results, phases=PHASES, out=OUT, timeou
                 print(run.summary(), *run.record["errors"], flush=True)
                 right &= run.record["ok"]
                 if not keep_out:
-                    shutil.rmtree(run.out, ignore_errors=True)
+                    clear(run.out)
     return right
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 import variants
-from bench import DataSet, Run, adopt_orphans, fresh, keep, known_contenders, run_workload
+from bench import DataSet, Run, adopt_orphans, clear, fresh, keep, known_contenders, run_workload
 from place import BENCH, CHECKOUT, DATA, HOME, JARS, OUT, PYTHON, RESULTS, TARGET
 
 
@@ -68,7 +68,7 @@ def run_changes(contenders, base, percents, runs, results):
             shutil.rmtree(f"{out}.loaded", ignore_errors=True)
             os.rename(out, f"{out}.loaded")
             for data, percent, shape in sets:
-                shutil.rmtree(out, ignore_errors=True)
+                clear(out)
                 subprocess.check_call(["cp", "-a", f"{out}.loaded", out])
                 os.sync()
                 data.warm()
@@ -90,7 +90,7 @@ def measure_lower_bounds(contender, data):
     if not loading.phase("load", data.raw) or not loading.record["ok"]:
         sys.exit(f"the load failed: {loading.record['errors']}")
     subprocess.check_call([PYTHON, f"{BENCH}/lower.py", "--raw", data.raw, "--name", data.name, "--tables", out, "--results", results])
-    shutil.rmtree(out, ignore_errors=True)
+    clear(out)
     return results
 
 
