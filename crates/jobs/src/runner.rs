@@ -59,7 +59,7 @@ pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
     let tables = run.tables(&selected).await;
     let report = run.report(tables, clock.elapsed().as_secs_f64()).await?;
     // The tables are what they are: neither a report that cannot be kept nor a catalog that does not answer makes the run another one.
-    for left in [run.keep(&report).await, run.tell_catalog(&report).await] {
+    for left in [keep(&project.lake, &report).await, run.tell_catalog(&report).await] {
         if let Err(error) = left {
             tracing::warn!("{error}");
         }
@@ -73,6 +73,15 @@ pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
 /// Where the report of a run lies below the root of the lake.
 pub fn report_path(run_id: &str) -> String {
     format!("_lake/runs/{run_id}/run.json")
+}
+
+/// Keeps the report of a run, on failure too.
+pub(crate) async fn keep(lake: &Lake, report: &RunReport) -> Result<()> {
+    let json = serde_json::to_vec_pretty(report)
+        .map_err(|e| Error::new(ErrorKind::Internal, "the report cannot be written as JSON").with_source(e))?;
+    let path = Path::from(report_path(&report.run_id));
+    let fail = |e: object_store::Error| Error::new(ErrorKind::Storage, "cannot keep the report of the run").with_source(e);
+    lake.root().store()?.put(&path, PutPayload::from(json)).await.map(|_| ()).map_err(fail)
 }
 
 fn selection(project: &Project, patterns: &[String]) -> Result<Vec<TableName>> {
@@ -204,15 +213,6 @@ impl Run<'_> {
             found.extend(files.into_iter().filter_map(|f| f.workspace));
         }
         found.into_iter().collect()
-    }
-
-    /// The report is kept on failure too.
-    async fn keep(&self, report: &RunReport) -> Result<()> {
-        let json = serde_json::to_vec_pretty(report)
-            .map_err(|e| Error::new(ErrorKind::Internal, "the report cannot be written as JSON").with_source(e))?;
-        let path = Path::from(report_path(&report.run_id));
-        let fail = |e: object_store::Error| Error::new(ErrorKind::Storage, "cannot keep the report of the run").with_source(e);
-        self.context.lake.root().store()?.put(&path, PutPayload::from(json)).await.map(|_| ()).map_err(fail)
     }
 
     /// Tables that changed and their lineage. A run that wrote nothing leaves the catalog as it is.

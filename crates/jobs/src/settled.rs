@@ -17,10 +17,10 @@ use sha2::{Digest, Sha256};
 
 use crate::context::Observer;
 use crate::ingest::format::Format;
-use crate::ingest::source;
+use crate::ingest::source::{self, SourceFile};
 use crate::peak_memory::peak_memory;
 use crate::prepare::{BronzeSource, PrepareRequest, Project};
-use crate::runner::report_path;
+use crate::runner::keep;
 
 /// The method whose input is known before it runs.
 const FILES: &str = "file_ingest";
@@ -42,11 +42,9 @@ pub(crate) struct Question {
 struct Settled {
     asked: String,
     /// The newest commit of each table.
-    tables: Vec<(TableNameText, Newest)>,
+    tables: Vec<(String, Newest)>,
     workspaces: Vec<String>,
 }
-
-type TableNameText = String;
 
 /// The report of a run that has nothing to do, if that can be told by what an earlier one left; it is kept as that of any other run.
 pub async fn recall(request: &PrepareRequest<'_>, select: &[String], observer: &dyn Observer) -> Option<RunReport> {
@@ -75,9 +73,8 @@ pub async fn recall(request: &PrepareRequest<'_>, select: &[String], observer: &
     };
     report.tables.iter().for_each(|table| observer.finished(table));
     report.seconds = clock.elapsed().as_secs_f64();
-    let json = serde_json::to_vec_pretty(&report).ok()?;
-    if let Err(error) = store.put(&Path::from(report_path(&report.run_id)), PutPayload::from(json)).await {
-        tracing::warn!("cannot keep the report of the run: {error}");
+    if let Err(error) = keep(request.lake, &report).await {
+        tracing::warn!("{error}");
     }
     Some(report)
 }
@@ -87,7 +84,7 @@ fn unchanged(name: &str, version: i64) -> TableReport {
 }
 
 /// Whether each commit is still the newest of its table.
-async fn still(lake: &Lake, tables: &[(TableNameText, Newest)]) -> bool {
+async fn still(lake: &Lake, tables: &[(String, Newest)]) -> bool {
     let looks = futures::stream::iter(tables.iter().cloned()).map(|(name, known)| async move {
         let name = name.parse::<TableName>().ok()?;
         let now = Newest::at(lake, &name, known.version).await.ok()??;
@@ -103,10 +100,15 @@ async fn ask(request: &PrepareRequest<'_>, pipeline: &Pipeline, select: &[String
         let (pattern, format) = files_of(table)?;
         let store = source::connect(pattern, request.lake).ok()?;
         for file in store.list(pattern, format).await.ok()? {
-            files.update(format!("{}\n{}\n{}\n", table.name.value, file.path, file.fingerprint));
+            note(&mut files, table, &file);
         }
     }
     Question::new(request.catalog.as_ref(), pipeline, request.workspace.as_ref(), select, &hex(files)).await.ok()
+}
+
+/// Takes a file of a table into the hash of all files.
+fn note(files: &mut Sha256, table: &BronzeTable, file: &SourceFile) {
+    files.update(format!("{}\n{}\n{}\n", table.name.value, file.path, file.fingerprint));
 }
 
 /// The pattern and the format of a table's files.
@@ -189,7 +191,7 @@ async fn question_of(project: &Project, select: &[String], report: &RunReport) -
     for table in &pipeline.bronze {
         let Some(BronzeSource::Files(intake)) = project.bronze.get(&table.name.value) else { return None };
         for file in &intake.files {
-            files.update(format!("{}\n{}\n{}\n", table.name.value, file.path, file.fingerprint));
+            note(&mut files, table, file);
         }
     }
     let workspace = project.named_workspace.as_ref();

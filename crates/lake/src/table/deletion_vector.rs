@@ -100,9 +100,9 @@ impl DeletionVector {
     }
 }
 
-/// Whether a file in the table's folder holds deletion vectors.
-pub(crate) fn is_deletion_vector(path: &Path) -> bool {
-    path.filename().is_some_and(|name| name.starts_with("deletion_vector_") && name.ends_with(".bin"))
+/// Whether a file of this name in the table's folder holds deletion vectors.
+pub(crate) fn is_deletion_vector(name: &str) -> bool {
+    name.starts_with("deletion_vector_") && name.ends_with(".bin")
 }
 
 fn file_name(id: Uuid) -> String {

@@ -193,7 +193,7 @@ fn place(path: &str) -> Option<(&str, Place)> {
     if !is_layer || partition.is_some_and(is_log) {
         return None;
     }
-    if partition.is_none() && file.starts_with("deletion_vector_") && file.ends_with(".bin") {
+    if partition.is_none() && super::deletion_vector::is_deletion_vector(file) {
         return None;
     }
     let workspace = partition.and_then(workspace_of);

@@ -189,7 +189,7 @@ impl Snapshot {
     async fn unneeded(&self, options: &VacuumOptions) -> Result<Unneeded> {
         let named = self.named_by_delta(options).await?;
         let mut named: HashSet<Path> = named.iter().map(|f| Path::parse(f).unwrap_or_else(|_| Path::from(f.as_str()))).collect();
-        if named.iter().any(is_deletion_vector) {
+        if named.iter().filter_map(Path::filename).any(is_deletion_vector) {
             // Delta's own choice keeps those of files that are there now, and not those that earlier versions need.
             let earlier = self.earlier_deletion_vectors().await?;
             named.retain(|path| !earlier.contains(path));

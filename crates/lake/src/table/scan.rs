@@ -123,7 +123,8 @@ impl FileScan {
             return Ok(asked);
         };
         let deleted = vector.load(self.store.as_ref()).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let held = match file.rows_held() {
+        let told = asked.as_ref().map(|rows| (rows.row_count() + rows.skipped_row_count()) as u64).or_else(|| file.rows_held());
+        let held = match told {
             Some(rows) => rows,
             None => checkpoint::rows_in(&self.store, object(file)).await?,
         };
