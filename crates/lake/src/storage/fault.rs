@@ -38,7 +38,7 @@ fn reason(causes: &[&(dyn StdError + 'static)]) -> (String, Option<&'static str>
         .filter(|_| innermost.contains("Error performing"))
         .map_or(innermost.clone(), |p| p.1.to_owned());
     if let Some(open) = causes.iter().find_map(|c| c.downcast_ref::<Open>()) {
-        return (format!("the store gives {open}"), Some(UNREACHABLE));
+        return (format!("the store cannot be reached: {open}"), Some(UNREACHABLE));
     }
     if let Some(io) = causes.iter().rev().find_map(|c| c.downcast_ref::<std::io::Error>()) {
         match io.kind() {
@@ -53,6 +53,9 @@ fn reason(causes: &[&(dyn StdError + 'static)]) -> (String, Option<&'static str>
         }
     }
     let text = causes.iter().map(|c| c.to_string()).collect::<Vec<_>>().join("\n");
+    if let Some(open) = Open::within(&text) {
+        return (format!("the store cannot be reached: {open}"), Some(UNREACHABLE));
+    }
     for (code, why, hint) in CODES {
         if text.contains(code) {
             return (why.to_string(), Some(hint));

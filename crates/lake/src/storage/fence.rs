@@ -10,6 +10,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
@@ -25,6 +26,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// For how long what a probe saw is believed.
 const BELIEVED_DAYS: i64 = 30;
+
+/// How often a request to create an object is sent again when its answer was lost.
+const SENT_AGAIN: u32 = 5;
 
 /// How often the commit under a lock is looked for before it is taken for lost.
 const LOOKS: u32 = 3;
@@ -117,7 +121,7 @@ impl Fenced {
 
     async fn create(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
         match self.fence().await? {
-            Fence::Store => self.inner.put_opts(path, payload, options).await,
+            Fence::Store => self.create_surely(path, payload, options).await,
             Fence::SingleWriter => self.create_alone(path, payload, options).await,
             Fence::Lock(lock) => {
                 let lease = lock.acquire(&format!("{}/{path}", self.bucket)).await.map_err(travelling)?;
@@ -136,6 +140,28 @@ impl Fenced {
                 }
             }
         }
+    }
+
+    /// Creates an object in a store that checks the condition. A request whose answer was lost is sent again: of all requests one is the
+    /// first, and the object's bytes, which no two writers share, say whether it was one of these.
+    async fn create_surely(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        let mut done = self.inner.put_opts(path, payload.clone(), options.clone()).await;
+        for again in 0..SENT_AGAIN {
+            if !done.as_ref().is_err_and(is_lost) {
+                return done;
+            }
+            tokio::time::sleep(Duration::from_millis(50 << again)).await;
+            done = match self.inner.put_opts(path, payload.clone(), options.clone()).await {
+                Err(there @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => {
+                    let found = self.inner.get(path).await?;
+                    let (e_tag, version) = (found.meta.e_tag.clone(), found.meta.version.clone());
+                    let own = found.bytes().await? == Bytes::from(payload.clone());
+                    return if own { Ok(PutResult { e_tag, version }) } else { Err(there) };
+                }
+                other => other,
+            };
+        }
+        done
     }
 
     /// Creates an object while no other writer is at it.
@@ -169,6 +195,16 @@ impl Fenced {
         }
         done.or(Ok(PutResult { e_tag: None, version: None }))
     }
+}
+
+/// Whether the connection broke before the answer was there.
+fn is_lost(error: &object_store::Error) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |e| e.source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<HttpError>().map(HttpError::kind);
+        matches!(kind, Some(HttpErrorKind::Timeout | HttpErrorKind::Interrupted))
+    })
 }
 
 /// Whether after this error the object may yet appear.

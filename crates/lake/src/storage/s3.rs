@@ -35,9 +35,11 @@ pub(crate) fn client(url: &Url, options: &HashMap<String, String>) -> Result<Ama
     if let Some(endpoint) = &endpoint {
         check_endpoint(endpoint)?;
     }
+    // Pauses are drawn from the least up to `base` times the last: with 2 they often stay small, and many tries are over within seconds. The
+    // patience ends them, not their number.
     let retry = RetryConfig {
-        backoff: BackoffConfig { init_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(5), base: 2.0 },
-        max_retries: 50,
+        backoff: BackoffConfig { init_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(5), base: 3.0 },
+        max_retries: usize::MAX,
         retry_timeout: patience,
     };
     let client = connection(options)?;
