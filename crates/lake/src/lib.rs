@@ -4,6 +4,7 @@ pub mod budget;
 pub mod diagnostic;
 mod distinct;
 pub mod doctor;
+pub mod embed;
 pub mod engine;
 mod error;
 pub mod forecast;
