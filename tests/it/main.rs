@@ -32,6 +32,9 @@ macro_rules! everywhere {
     )+};
 }
 
+#[macro_use]
+mod contract;
+
 mod change;
 mod faults;
 mod isolation;
@@ -40,8 +43,10 @@ mod library;
 mod lifecycle;
 mod marks;
 mod memory;
+mod neo4j;
 mod plan;
 mod public_data;
+mod qdrant;
 mod quickstart;
 mod refresh;
 mod servers;

@@ -14,7 +14,7 @@ use crate::s3::{Bucket, Endpoint};
 use crate::servers::minio;
 
 /// Settings of whoever runs the tests that must not reach the commands.
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 28] = [
     "WORKSPACE_ID",
     "LAKE_MEMORY",
     "LAKE_CATALOG_FILE",
@@ -31,6 +31,18 @@ const SETTINGS: [&str; 16] = [
     "AWS_ALLOW_HTTP",
     "AWS_PROFILE",
     "AWS_CA_BUNDLE",
+    "QDRANT_URL",
+    "QDRANT_API_KEY",
+    "NEO4J_URI",
+    "NEO4J_USER",
+    "NEO4J_PASSWORD",
+    "NEO4J_DATABASE",
+    "LLM_API_URL",
+    "LLM_API_KEY",
+    "LLM_EMBEDDING_MODEL",
+    "LLM_EMBEDDING_DIMENSIONS",
+    "LLM_TOKENIZER",
+    "LLM_EMBEDDING_MAX_TOKENS",
 ];
 
 /// The folder of a bucket that a lake is in.

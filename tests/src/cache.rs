@@ -66,6 +66,16 @@ pub(crate) fn make_once(path: &Path, make: impl FnOnce(&Path) -> Result<()>) -> 
     fs::rename(&aside, path).map_err(|error| io_error("move into place", &aside, &error))
 }
 
+/// A program of the path, or of where programs usually are.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let usual = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(usual)
+        .map(|folder: PathBuf| folder.join(name))
+        .find(|program: &PathBuf| Path::is_file(program))
+}
+
 /// What a program wrote to its standard output.
 ///
 /// # Errors

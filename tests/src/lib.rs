@@ -2,7 +2,9 @@
 
 pub mod bench;
 pub mod binary;
+mod bolt;
 mod cache;
+pub mod contract;
 pub mod isolation;
 pub mod proxy;
 pub mod python;

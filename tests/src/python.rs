@@ -19,6 +19,9 @@ const DELTA_JARS: &str = include_str!("../python/delta-jars.xml");
 /// What the environment is made by, besides the two files: a change of the recipe below must change this.
 const RECIPE: &str = "1";
 
+/// As `RECIPE`, for environments of servers.
+const SERVER_RECIPE: &str = "1";
+
 /// A reader of Delta tables that is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
@@ -71,8 +74,21 @@ impl PythonEnv {
     }
 
     fn open_in(cache: &Path) -> Result<Self> {
-        let root = cache.join(fingerprint(&interpreter()?));
+        let root = cache.join(fingerprint(&[RECIPE, &interpreter()?, REQUIREMENTS, DELTA_JARS]));
         cache::make_once(&root, make)?;
+        Ok(Self { root })
+    }
+
+    /// An environment of its own with only `requirements`, for a server of the tests.
+    ///
+    /// # Errors
+    /// As [`PythonEnv::open`]; it takes no Maven.
+    pub(crate) fn of_server(name: &str, requirements: &str) -> Result<Self> {
+        let root = cache::folder()?.join(format!("{name}-{}", fingerprint(&[SERVER_RECIPE, &interpreter()?, requirements])));
+        cache::make_once(&root, |environment| {
+            make_empty(environment)?;
+            install_packages(environment, requirements)
+        })?;
         Ok(Self { root })
     }
 
@@ -150,32 +166,33 @@ fn interpreter() -> Result<String> {
     said("python3", base_python().args(["-c", check]).output(), Some(hint))
 }
 
-fn fingerprint(interpreter: &str) -> String {
+fn fingerprint(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
-    for part in [RECIPE, interpreter, REQUIREMENTS, DELTA_JARS] {
+    for part in parts {
         digest.update(part.len().to_le_bytes());
         digest.update(part);
     }
     digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn make_empty(environment: &Path) -> Result<()> {
+    let made = base_python().args(["-m", "venv"]).arg(environment).output();
+    said("python3 -m venv", made, Some("Debian has it in the package `python3-venv`")).map(drop)
+}
+
 fn make(environment: &Path) -> Result<()> {
-    said(
-        "python3 -m venv",
-        base_python().args(["-m", "venv"]).arg(environment).output(),
-        Some("Debian has it in the package `python3-venv`"),
-    )?;
+    make_empty(environment)?;
     // The jars come first: a machine without Maven learns so at once, not after the packages.
     fetch_delta_jars(environment)?;
-    install_packages(environment)?;
+    install_packages(environment, REQUIREMENTS)?;
     let imports = "import polars, duckdb, deltalake, pyarrow, pyspark, delta";
     said("python", Command::new(interpreter_of(environment)).args(["-c", imports]).output(), None).map(drop)
 }
 
-fn install_packages(environment: &Path) -> Result<()> {
+fn install_packages(environment: &Path, requirements: &str) -> Result<()> {
     let list = environment.join("requirements.txt");
-    fs::write(&list, REQUIREMENTS).map_err(|error| io_error("write", &list, &error))?;
-    let hint = "the packages of tests/python/requirements.txt come from PyPI: check the network, or pip's own configuration for a mirror";
+    fs::write(&list, requirements).map_err(|error| io_error("write", &list, &error))?;
+    let hint = "the packages of tests/python/*requirements.txt come from PyPI: check the network, or pip's own configuration for a mirror";
     let mut pip = Command::new(interpreter_of(environment));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"]).arg(&list);
     said("pip install", pip.output(), Some(hint)).map(drop)

@@ -1,7 +1,7 @@
 //! Installing servers.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::cache::{self, Result, SetupError, io_error, said};
@@ -30,7 +30,7 @@ pub(super) fn go_program(name: &str, package: &str, version: &str) -> Result<Pat
 /// # Errors
 /// When it cannot be had.
 pub(super) fn packaged_program(name: &'static str, hint: &'static str) -> Result<PathBuf> {
-    if let Some(found) = on_path(name) {
+    if let Some(found) = cache::on_path(name) {
         return Ok(found);
     }
     let folder = cache::folder()?;
@@ -38,7 +38,7 @@ pub(super) fn packaged_program(name: &'static str, hint: &'static str) -> Result
     let lock_path = folder.join(format!("{name}.lock"));
     let lock = File::create(&lock_path).map_err(|error| io_error("create", &lock_path, &error))?;
     lock.lock().map_err(|error| io_error("lock", &lock_path, &error))?;
-    if on_path(name).is_none() {
+    if cache::on_path(name).is_none() {
         let apt = |args: &[&str]| {
             Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).output()
         };
@@ -49,14 +49,31 @@ pub(super) fn packaged_program(name: &'static str, hint: &'static str) -> Result
             said("apt-get install", apt(&install), Some(hint))?;
         }
     }
-    on_path(name).ok_or_else(|| SetupError { message: format!("there is no `{name}` on the path"), hint: Some(hint) })
+    cache::on_path(name).ok_or_else(|| SetupError { message: format!("there is no `{name}` on the path"), hint: Some(hint) })
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let usual = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(usual)
-        .map(|folder: PathBuf| folder.join(name))
-        .find(|program: &PathBuf| Path::is_file(program))
+/// A folder with the jars of a library from Maven and of all that it needs, fetched now if the cache has none yet.
+///
+/// # Errors
+/// When they cannot be had.
+pub(super) fn maven_jars(name: &str, group: &str, artifact: &str, version: &str) -> Result<PathBuf> {
+    let folder = cache::folder()?.join(format!("{name}-{}", version.replace('.', "_")));
+    cache::make_once(&folder, |aside| {
+        fs::create_dir_all(aside).map_err(|error| io_error("create", aside, &error))?;
+        let project = format!(
+            "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
+             <groupId>lake</groupId><artifactId>tests</artifactId><version>1</version><packaging>pom</packaging>\
+             <dependencies><dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+             <version>{version}</version></dependency></dependencies></project>"
+        );
+        let pom = aside.join("pom.xml");
+        fs::write(&pom, project).map_err(|error| io_error("write", &pom, &error))?;
+        let hint =
+            "the graph server of the tests comes from Maven: install it (Debian: `apt-get install maven`) and check the network";
+        let mut maven = Command::new("mvn");
+        maven.args(["-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"]);
+        maven.args(["-DincludeScope=runtime", "-DoutputDirectory=jars"]).current_dir(aside).stdin(Stdio::null());
+        said("mvn", maven.output(), Some(hint)).map(drop)
+    })?;
+    Ok(folder.join("jars"))
 }

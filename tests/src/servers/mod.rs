@@ -3,13 +3,17 @@
 
 mod install;
 mod minio;
+mod neo4j;
 mod process;
+mod qdrant;
 mod redis;
 mod server;
 mod tls;
 mod versitygw;
 
 pub use minio::{Minio, MinioOptions, minio};
+pub use neo4j::{Neo4j, Neo4jAddress, neo4j};
+pub use qdrant::{Qdrant, QdrantAddress, QdrantCall, qdrant};
 pub use redis::Redis;
 pub use server::Server;
 pub use tls::Certificates;
