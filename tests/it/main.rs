@@ -51,6 +51,7 @@ mod quickstart;
 mod refresh;
 mod servers;
 mod settled;
+mod sinks;
 mod sources;
 mod storm;
 mod structure;

@@ -6,6 +6,7 @@ mod bolt;
 mod cache;
 pub mod contract;
 pub mod isolation;
+pub mod packages;
 pub mod proxy;
 pub mod python;
 pub mod s3;

@@ -114,6 +114,12 @@ pub(crate) enum Command {
     Status,
     /// Query the tables of a workspace with SQL
     Query(QueryArguments),
+    /// Find the rows of a workspace whose texts are nearest to a text
+    Search(SearchArguments),
+    /// Read the graph of a workspace
+    Graph(GraphArguments),
+    /// Compare the stores of vectors and graph with the tables, and repair them
+    Reconcile(ReconcileArguments),
     /// Show where a table or column comes from, or goes to
     Lineage(LineageArguments),
     /// List the methods that can fill a bronze table
@@ -194,6 +200,69 @@ pub(crate) struct QueryArguments {
     /// At most this many rows
     #[arg(long, short = 'n', value_name = "ROWS")]
     pub(crate) limit: Option<usize>,
+}
+
+/// `lake search`.
+#[derive(Debug, Args)]
+pub(crate) struct SearchArguments {
+    /// What to search for
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: String,
+    /// The table whose vectors are searched, such as silver.posts, or the vector table itself
+    #[arg(long, short, value_name = "TABLE")]
+    pub(crate) table: String,
+    /// Only rows for which this holds, such as "brand = 'x' AND likes > 10"
+    #[arg(long = "where", value_name = "SQL")]
+    pub(crate) condition: Option<String>,
+    /// At most this many rows
+    #[arg(long, short = 'n', value_name = "ROWS", default_value_t = 10)]
+    pub(crate) limit: usize,
+}
+
+/// `lake graph`.
+#[derive(Debug, Args)]
+pub(crate) struct GraphArguments {
+    #[command(subcommand)]
+    pub(crate) command: GraphCommand,
+    /// The pipeline whose graph it is; needed where there are several
+    #[arg(long, global = true, value_name = "PIPELINE")]
+    pub(crate) graph: Option<String>,
+}
+
+/// What to read of a graph.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GraphCommand {
+    /// The nodes around a node, and the edges between them
+    Neighbors {
+        /// The node, such as Person:alice
+        #[arg(value_name = "LABEL:ID")]
+        node: String,
+        /// How many steps to go
+        #[arg(long, value_name = "STEPS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=20))]
+        depth: u32,
+        /// At most this many nodes, the nearest
+        #[arg(long, short = 'n', value_name = "NODES", default_value_t = 100)]
+        limit: usize,
+    },
+    /// What matches a query in a part of Cypher that only reads
+    Query {
+        /// Such as "MATCH (p:Person)-[:WROTE]->(x:Post) RETURN p.id, count(*) AS posts ORDER BY posts DESC"
+        #[arg(value_name = "CYPHER")]
+        query: String,
+        /// At most this many rows
+        #[arg(long, short = 'n', value_name = "ROWS", default_value_t = 1000)]
+        limit: usize,
+    },
+}
+
+/// `lake reconcile`.
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArguments {
+    #[command(flatten)]
+    pub(crate) file: PipelineArguments,
+    /// Make the stores as the tables are
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 /// `lake lineage`.

@@ -12,7 +12,10 @@ pub(crate) use lake_catalog::{
     Attribute, Catalog, Entity, IndirectKind, InputSpec, LineageItem, LineageLink, LineageTree, Method, Ontology, Relation,
     SourceKind,
 };
-pub(crate) use lake_jobs::{Action, CancellationToken, Observer, PlanReport, Project, Quantity, RunOptions, TablePlan};
+pub(crate) use lake_jobs::{
+    Action, CancellationToken, Observer, PlanReport, Project, Quantity, ReconcileReport, RunOptions, SinkDifferences, Sinks,
+    TablePlan,
+};
 
 use crate::exit::Failure;
 use crate::settings::Settings;
@@ -85,6 +88,22 @@ pub(crate) async fn recall(
 /// A selection that names nothing; a report that cannot be kept.
 pub(crate) async fn run(project: &Project, options: RunOptions) -> lake::Result<RunReport> {
     lake_jobs::run(project, options).await
+}
+
+/// The embedder and the stores of these settings. Nothing is asked of them yet.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a setting that cannot be.
+pub(crate) fn sinks(settings: &Settings) -> lake::Result<Sinks> {
+    Sinks::connect(&|name: &str| settings.environment.setting(name).map(str::to_owned))
+}
+
+/// Compares tables with the stores that mirror them.
+///
+/// # Errors
+/// Those of the stores and of storage.
+pub(crate) async fn reconcile(project: &Project, repair: bool) -> lake::Result<ReconcileReport> {
+    lake_jobs::reconcile(project, repair).await
 }
 
 /// Works out what a run would do.

@@ -1,6 +1,6 @@
 //! What a run did, for people: one table, what wants a look, and what to type next.
 
-use lake::report::{RunReport, RunStatus, Strategy, TableReport, TableStatus};
+use lake::report::{RunReport, RunStatus, SinkStatus, Strategy, TableReport, TableStatus};
 
 use crate::grid::{Cell, Column, Layout};
 use crate::printer::Surface;
@@ -13,11 +13,45 @@ pub(crate) fn summary(report: &RunReport, surface: Surface) -> String {
         return format!("nothing to do: {} up to date", tables_are(report.tables.len()));
     }
     let mut parts = vec![table(report, surface)];
+    parts.extend(sinks(report, surface));
     parts.extend(quarantined(report, surface.palette));
     parts.extend(expectations(report, surface.palette));
     parts.extend(failures(report, surface.palette));
     parts.push(verdict(report, surface.palette));
     parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// How each sink stands.
+fn sinks(report: &RunReport, surface: Surface) -> Option<String> {
+    if report.sinks.is_empty() {
+        return None;
+    }
+    let columns = vec![
+        Column::text("sink"),
+        Column::text("status"),
+        Column::text("store").shrinking(),
+        Column::number("upserted"),
+        Column::number("deleted"),
+        Column::number("time").dispensable(2),
+    ];
+    let number = |n: u64| if n == 0 { Cell::new("0", Tone::Faint) } else { Cell::from(count(n)) };
+    let rows: Vec<Vec<Cell>> = report
+        .sinks
+        .iter()
+        .map(|sink| {
+            let (status, tone) = match sink.status {
+                SinkStatus::InStep => ("in step", Tone::Good),
+                SinkStatus::Behind => ("behind", Tone::Bad),
+            };
+            let (upserted, deleted) = (number(sink.upserted), number(sink.deleted));
+            let time = Cell::from(seconds(sink.seconds));
+            vec![Cell::from(&sink.sink), Cell::new(status, tone), Cell::from(&sink.store), upserted, deleted, time]
+        })
+        .collect();
+    let layout = Layout::fit(columns, &rows, surface.width, surface.palette);
+    let mut text = layout.header();
+    text.extend(rows.iter().map(|row| layout.row(row).0));
+    Some(text)
 }
 
 /// Whether the run succeeded and found nothing to do.
@@ -179,6 +213,12 @@ fn failures(report: &RunReport, palette: Palette) -> Option<String> {
         if let Some(hint) = table.error.as_ref().and_then(|e| e.hint.as_ref()) {
             text += &format!("\n{} {hint}", palette.paint(Tone::Strong, "help:"));
         }
+        parts.push(text);
+    }
+    for (sink, error) in report.sinks.iter().filter_map(|s| Some((s, s.error.as_ref()?))) {
+        let mut text = format!("{} {} is behind: {}", palette.paint(Tone::Bad, "error:"), sink.sink, error.message);
+        let hint = error.hint.as_deref().unwrap_or("the tables are done; the next run brings the sink up to date");
+        text += &format!("\n{} {hint}", palette.paint(Tone::Strong, "help:"));
         parts.push(text);
     }
     let skipped: Vec<&str> =

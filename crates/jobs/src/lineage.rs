@@ -1,9 +1,9 @@
 //! The lineage of each table, from the expressions and plans that build it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lake::lineage::{expr_lineage, plan_lineage};
-use lake::pipeline::{CompiledSilver, Otherwise, TableName};
+use lake::pipeline::{CompiledGraph, CompiledSilver, CompiledVectors, Otherwise, TableName};
 use lake_catalog::{ColumnLineage, ColumnRef, DirectSource, IndirectKind, IndirectSource, SourceKind, TableLineage};
 
 use crate::ingest::job::raw_columns;
@@ -17,11 +17,64 @@ pub(crate) fn of_table(project: &Project, name: &TableName) -> Option<TableLinea
     if let Some(table) = project.compiled.silver.get(name) {
         return Some(silver(table));
     }
-    let table = project.compiled.gold.get(name)?;
+    if let Some(table) = project.compiled.vectors.get(name) {
+        return Some(vectors(table));
+    }
+    let table = project.compiled.by_query(name)?;
     let mut lineage = plan_lineage(&name.to_string(), &table.plan);
     lineage.columns.retain(|c| c.column != lake::WORKSPACE_COLUMN);
     lineage.sql = Some(table.sql.clone());
+    if let Some(graph) = &project.compiled.property_graph {
+        lineage.columns.extend(properties(graph, name));
+    }
     Some(lineage)
+}
+
+/// The text comes from `embed`, the vector from the text; `where` decides which rows there are.
+fn vectors(table: &CompiledVectors) -> TableLineage {
+    let input = table.input.to_string();
+    let mut indirect: BTreeSet<IndirectSource> = BTreeSet::new();
+    let mut columns = vec![];
+    let key = table.id.iter().map(|id| DirectSource {
+        source: ColumnRef::new(input.clone(), id.clone()),
+        kind: SourceKind::Transformation,
+        expression: None,
+    });
+    columns.push(ColumnLineage { column: "row_key".into(), sources: key.collect() });
+    let text = expr_lineage(&table.text, &input);
+    indirect.extend(text.indirect);
+    let vector = text.sources.iter().map(|s| DirectSource {
+        kind: SourceKind::Transformation,
+        expression: Some("embedding".into()),
+        source: s.source.clone(),
+    });
+    columns.push(ColumnLineage { column: "embedding".into(), sources: vector.collect() });
+    columns.push(ColumnLineage { column: "text".into(), sources: text.sources });
+    for column in &table.payload {
+        let found = expr_lineage(&column.expr, &input);
+        indirect.extend(found.indirect);
+        columns.push(ColumnLineage { column: column.name.clone(), sources: found.sources });
+    }
+    if let Some(filter) = &table.filter {
+        indirect.extend(expr_lineage(filter, &input).into_indirect(IndirectKind::Filter));
+    }
+    let (output, indirect) = (table.name.to_string(), indirect.into_iter().collect());
+    TableLineage { output, inputs: vec![input], columns, indirect, sql: None, run_id: None, version: None }
+}
+
+/// What each property of a graph's nodes or edges is made from: `Person.name`, `WROTE.at`.
+fn properties(graph: &CompiledGraph, table: &TableName) -> Vec<ColumnLineage> {
+    let owners = if *table == graph.nodes.name { &graph.graph.labels } else { &graph.graph.kinds };
+    let mut columns: BTreeMap<&str, BTreeSet<DirectSource>> = BTreeMap::new();
+    for source in &graph.properties {
+        let owner = source.property.split('.').next().unwrap_or_default();
+        if owners.iter().any(|o| o == owner) {
+            let found = expr_lineage(&source.expr, &source.input.to_string());
+            columns.entry(&source.property).or_default().extend(found.sources);
+        }
+    }
+    let columns = columns.into_iter();
+    columns.map(|(column, sources)| ColumnLineage { column: column.to_owned(), sources: sources.into_iter().collect() }).collect()
 }
 
 /// Bronze keeps what was delivered, column by column.

@@ -20,6 +20,7 @@ use crate::ingest::format::{Compression, Format, ReadOptions, merge_schemas, pee
 use crate::ingest::job::{Intake, bronze_schema, raw_columns};
 use crate::ingest::source::{self, SourceFile, SourceStore};
 use crate::ingest::{ProgramIntake, WorkspaceFrom};
+use crate::sinks::Sinks;
 
 /// The workspace of a run when nothing names one.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -91,6 +92,8 @@ pub struct Project {
     pub(crate) warnings: Vec<Diagnostic>,
     /// The workspace by flag or environment.
     pub(crate) named_workspace: Option<WorkspaceId>,
+    /// The embedder and the stores; `None` for a pipeline without vectors and graph.
+    pub(crate) sinks: Option<Sinks>,
 }
 
 impl Project {
@@ -159,7 +162,8 @@ impl Preparation<'_> {
                 let (lake, catalog) = (self.request.lake.clone(), self.request.catalog.clone());
                 let bronze_columns = schemas.into_iter().map(|(n, s)| (n, s.schema)).collect();
                 let named_workspace = self.request.workspace.clone();
-                Ok(Project { lake, catalog, compiled, bronze, bronze_columns, scope, warnings, named_workspace })
+                let sinks = Sinks::of(self.pipeline, self.request.lookup)?;
+                Ok(Project { lake, catalog, compiled, bronze, bronze_columns, scope, warnings, named_workspace, sinks })
             }
             Ok(_) => Err(PrepareError::Findings(self.findings)),
             Err(more) => {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
-use lake::pipeline::{CompiledSilver, TableName};
-use lake::report::{ErrorReport, RUN_SCHEMA, RunReport, RunStatus, TableReport, TableStatus};
+use lake::embed::Embedder;
+use lake::graph::GraphStore;
+use lake::pipeline::{CompiledGraph, CompiledSilver, CompiledVectors, TableName};
+use lake::report::{ErrorReport, RUN_SCHEMA, RunReport, RunStatus, SinkReport, SinkStatus, TableReport, TableStatus};
 use lake::table::{At, Footprint, Scope};
+use lake::vectors::VectorStore;
 use lake::{Error, ErrorKind, Lake, Result};
 use lake_catalog::{ColumnRecord, RunRecord, TableLineage, TableRecord};
 use object_store::path::Path;
@@ -22,6 +25,8 @@ use crate::peak_memory::peak_memory;
 use crate::prepare::{BronzeSource, Project};
 use crate::refine::refine;
 use crate::settled::remember;
+use crate::sinks::{GraphSink, Sent, VectorSink};
+use crate::vectors::vectorize;
 
 /// What to run, and how.
 #[derive(Debug, Clone)]
@@ -57,7 +62,8 @@ pub async fn run(project: &Project, options: RunOptions) -> Result<RunReport> {
     let clock = Instant::now();
     let run = Run { project, context };
     let tables = run.tables(&selected).await;
-    let report = run.report(tables, clock.elapsed().as_secs_f64()).await?;
+    let sinks = run.sinks(&tables).await;
+    let report = run.report(tables, sinks, clock).await?;
     // The tables are what they are: neither a report that cannot be kept nor a catalog that does not answer makes the run another one.
     for left in [keep(&project.lake, &report).await, run.tell_catalog(&report).await] {
         if let Err(error) = left {
@@ -164,7 +170,10 @@ impl Run<'_> {
         if let Some(table) = compiled.silver.get(name) {
             return refine(context, table, description.as_deref()).await;
         }
-        match compiled.gold.get(name) {
+        if let Some((table, sinks)) = compiled.vectors.get(name).zip(self.project.sinks.as_ref()) {
+            return vectorize(context, table, &sinks.embedder, description.as_deref()).await;
+        }
+        match compiled.by_query(name) {
             Some(table) => aggregate(context, table, description.as_deref()).await,
             None => Err(Error::new(ErrorKind::Internal, format!("nothing builds `{name}`"))),
         }
@@ -180,8 +189,91 @@ impl Run<'_> {
         report
     }
 
-    async fn report(&self, tables: Vec<TableReport>, seconds: f64) -> Result<RunReport> {
-        let failed = tables.iter().any(|t| t.status == TableStatus::Failed);
+    /// Brings the stores up to date with the tables of vectors, nodes and edges that are.
+    async fn sinks(&self, tables: &[TableReport]) -> Vec<SinkReport> {
+        let done = |name: &TableName| {
+            let of = |t: &&TableReport| t.table == name.to_string();
+            tables.iter().find(of).filter(|t| matches!(t.status, TableStatus::Written | TableStatus::Unchanged))
+        };
+        let Some(sinks) = &self.project.sinks else { return vec![] };
+        let compiled = &self.project.compiled;
+        let mut reports = vec![];
+        for (name, table) in &compiled.vectors {
+            let Some(report) = done(name) else { continue };
+            let clock = Instant::now();
+            let outcome = match &sinks.vectors {
+                None => self.vectors_in_tables(table, report).await,
+                Some(store) => self.vectors_in(table, sinks.embedder.as_ref(), store.as_ref()).await,
+            };
+            let store = sinks.vectors.as_ref().map(|s| s.describe());
+            reports.push(sink_report(name.to_string(), store, outcome, clock));
+        }
+        if let Some(graph) = &compiled.property_graph {
+            let all: Option<Vec<_>> = std::iter::once(&graph.nodes).chain(&graph.edges).map(|t| done(&t.name)).collect();
+            if let Some(all) = all {
+                let clock = Instant::now();
+                let kept = match all.iter().any(|t| t.status == TableStatus::Written) {
+                    true => {
+                        let edges = graph.edges.as_ref().map(|e| &e.name);
+                        graph.graph.keep(&self.context.lake, &graph.nodes.name, edges, &graph.nodes.inputs).await
+                    }
+                    false => Ok(()),
+                };
+                let outcome = match (&sinks.graph, kept) {
+                    (_, Err(error)) => Err(error),
+                    (None, _) => self.graph_in_tables(graph, &all).await,
+                    (Some(store), _) => self.graph_in(graph, store.as_ref()).await,
+                };
+                let store = sinks.graph.as_ref().map(|s| s.describe());
+                reports.push(sink_report(format!("graph.{}", graph.graph.name), store, outcome, clock));
+            }
+        }
+        reports
+    }
+
+    async fn vectors_in_tables(&self, table: &CompiledVectors, report: &TableReport) -> Result<(Sent, Option<i64>)> {
+        let names = [table.input.to_string()];
+        let progress = match self.context.lake.snapshot(&table.name, At::Latest).await? {
+            Some(snapshot) => snapshot.progress().await?,
+            None => return Ok((Sent::default(), None)),
+        };
+        let version = progress.in_scope(&self.context.scope, &names).inputs.values().copied().min();
+        Ok((Sent { upserted: report.rows_written, deleted: report.rows_deleted }, version))
+    }
+
+    async fn vectors_in(
+        &self,
+        table: &CompiledVectors,
+        embedder: &dyn Embedder,
+        store: &dyn VectorStore,
+    ) -> Result<(Sent, Option<i64>)> {
+        self.context.check_cancelled()?;
+        let sink = VectorSink::new(&self.context.lake, table, embedder, store).await?;
+        let sent = sink.sync(&self.context).await?;
+        Ok((sent, sink.source_version(&self.context.scope).await?))
+    }
+
+    async fn graph_in_tables(&self, graph: &CompiledGraph, reports: &[&TableReport]) -> Result<(Sent, Option<i64>)> {
+        let names: Vec<String> = graph.nodes.inputs.iter().map(ToString::to_string).collect();
+        let progress = match self.context.lake.snapshot(&graph.nodes.name, At::Latest).await? {
+            Some(snapshot) => snapshot.progress().await?,
+            None => return Ok((Sent::default(), None)),
+        };
+        let version = progress.in_scope(&self.context.scope, &names).inputs.values().copied().min();
+        let upserted = reports.iter().map(|r| r.rows_written).sum();
+        Ok((Sent { upserted, deleted: 0 }, version))
+    }
+
+    async fn graph_in(&self, graph: &CompiledGraph, store: &dyn GraphStore) -> Result<(Sent, Option<i64>)> {
+        self.context.check_cancelled()?;
+        let sink = GraphSink::new(&self.context.lake, graph, store);
+        let sent = sink.sync(&self.context).await?;
+        Ok((sent, sink.source_version(&self.context.scope).await?))
+    }
+
+    async fn report(&self, tables: Vec<TableReport>, sinks: Vec<SinkReport>, clock: Instant) -> Result<RunReport> {
+        let behind = sinks.iter().any(|s| s.status == SinkStatus::Behind);
+        let failed = behind || tables.iter().any(|t| t.status == TableStatus::Failed);
         let status = match (self.context.cancel.is_cancelled(), failed) {
             (true, _) => RunStatus::Interrupted,
             (false, true) => RunStatus::Failed,
@@ -193,11 +285,11 @@ impl Run<'_> {
             pipeline: self.project.pipeline().name.value.clone(),
             status,
             started_at: self.context.started_at,
-            seconds,
+            seconds: clock.elapsed().as_secs_f64(),
             peak_memory_bytes: peak_memory(),
             workspaces: self.workspaces(&tables).await,
             tables,
-            sinks: vec![],
+            sinks,
         })
     }
 
@@ -278,6 +370,20 @@ impl Run<'_> {
     }
 }
 
+fn sink_report(sink: String, store: Option<String>, outcome: Result<(Sent, Option<i64>)>, clock: Instant) -> SinkReport {
+    let (status, (sent, source_version), error) = match outcome {
+        Ok(done) => (SinkStatus::InStep, done, None),
+        Err(error) => {
+            tracing::debug!(%sink, ?error, "sink is behind");
+            let report = ErrorReport { message: error.to_string(), hint: error.hint().map(String::from) };
+            (SinkStatus::Behind, (Sent::default(), None), Some(report))
+        }
+    };
+    let (upserted, deleted, seconds) = (sent.upserted, sent.deleted, clock.elapsed().as_secs_f64());
+    let store = store.unwrap_or_else(|| "tables".to_owned());
+    SinkReport { sink, store, status, upserted, deleted, source_version, seconds, error }
+}
+
 fn skipped(name: &TableName, reason: String) -> TableReport {
     let mut report = TableReport::new(name.to_string());
     report.status = TableStatus::Skipped;
@@ -306,6 +412,7 @@ impl Project {
         let bronze = pipeline.bronze.iter().map(|t| (&t.name.value, &t.description));
         let silver = pipeline.silver.iter().map(|t| (&t.name.value, &t.description));
         let gold = pipeline.gold.iter().map(|t| (&t.name.value, &t.description));
-        bronze.chain(silver).chain(gold).find(|(n, _)| *n == name).and_then(|(_, d)| d.clone())
+        let vectors = pipeline.vectors.iter().map(|t| (&t.name.value, &t.description));
+        bronze.chain(silver).chain(gold).chain(vectors).find(|(n, _)| *n == name).and_then(|(_, d)| d.clone())
     }
 }

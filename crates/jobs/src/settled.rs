@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::Utc;
 use futures::StreamExt;
 use lake::pipeline::{BronzeTable, Pipeline, TableName};
-use lake::report::{RunReport, RunStatus, TableReport, TableStatus};
+use lake::report::{RunReport, RunStatus, SinkReport, TableReport, TableStatus};
 use lake::table::Newest;
 use lake::{Lake, Result, WorkspaceId};
 use lake_catalog::Catalog;
@@ -21,6 +21,7 @@ use crate::ingest::source::{self, SourceFile};
 use crate::peak_memory::peak_memory;
 use crate::prepare::{BronzeSource, PrepareRequest, Project};
 use crate::runner::keep;
+use crate::sinks::Sinks;
 
 /// The method whose input is known before it runs.
 const FILES: &str = "file_ingest";
@@ -44,6 +45,8 @@ struct Settled {
     /// The newest commit of each table.
     tables: Vec<(String, Newest)>,
     workspaces: Vec<String>,
+    #[serde(default)]
+    sinks: Vec<SinkReport>,
 }
 
 /// The report of a run that has nothing to do, if that can be told by what an earlier one left; it is kept as that of any other run.
@@ -69,7 +72,7 @@ pub async fn recall(request: &PrepareRequest<'_>, select: &[String], observer: &
         peak_memory_bytes: peak_memory(),
         workspaces: settled.workspaces,
         tables: settled.tables.iter().map(|(name, newest)| unchanged(name, newest.version)).collect(),
-        sinks: vec![],
+        sinks: settled.sinks,
     };
     report.tables.iter().for_each(|table| observer.finished(table));
     report.seconds = clock.elapsed().as_secs_f64();
@@ -103,7 +106,8 @@ async fn ask(request: &PrepareRequest<'_>, pipeline: &Pipeline, select: &[String
             note(&mut files, table, &file);
         }
     }
-    Question::new(request.catalog.as_ref(), pipeline, request.workspace.as_ref(), select, &hex(files)).await.ok()
+    let sinks = Sinks::of(pipeline, request.lookup).ok()?;
+    Question::new(request.catalog.as_ref(), pipeline, request.workspace.as_ref(), select, &hex(files), sinks.as_ref()).await.ok()
 }
 
 /// Takes a file of a table into the hash of all files.
@@ -129,11 +133,12 @@ impl Question {
         workspace: Option<&WorkspaceId>,
         select: &[String],
         files: &str,
+        sinks: Option<&Sinks>,
     ) -> Result<Self, lake_catalog::Error> {
         let version = pipeline.ontology.as_ref().map(|v| v.value.as_str());
         let (ontology, methods) = (catalog.get_ontology(version).await?, catalog.list_methods(None).await?);
         let name = format!("{:?}", (&pipeline.name.value, &pipeline.source.path, workspace, select));
-        let asked = format!("{:?}", (program(), pipeline, ontology, methods, files));
+        let asked = format!("{:?}", (program(), pipeline, ontology, methods, files, sinks));
         let hash = |text: &str| hex(Sha256::new_with_prefix(text));
         Ok(Self { name: hash(&name), asked: hash(&asked) })
     }
@@ -168,7 +173,9 @@ pub(crate) async fn remember(project: &Project, select: &[String], report: &RunR
         let Some(newest) = Newest::at(&project.lake, &name, version).await? else { return Ok(()) };
         tables.push((table.table.clone(), newest));
     }
-    let settled = Settled { asked: question.asked.clone(), tables, workspaces: report.workspaces.clone() };
+    let nothing_sent = |s: &SinkReport| SinkReport { upserted: 0, deleted: 0, seconds: 0.0, ..s.clone() };
+    let sinks = report.sinks.iter().map(nothing_sent).collect();
+    let settled = Settled { asked: question.asked.clone(), tables, workspaces: report.workspaces.clone(), sinks };
     let Ok(json) = serde_json::to_vec_pretty(&settled) else { return Ok(()) };
     let store = project.lake.root().store()?;
     let kept = store.put(&question.place(), PutPayload::from(json)).await;
@@ -195,5 +202,5 @@ async fn question_of(project: &Project, select: &[String], report: &RunReport) -
         }
     }
     let workspace = project.named_workspace.as_ref();
-    Question::new(project.catalog.as_ref(), pipeline, workspace, select, &hex(files)).await.ok()
+    Question::new(project.catalog.as_ref(), pipeline, workspace, select, &hex(files), project.sinks.as_ref()).await.ok()
 }

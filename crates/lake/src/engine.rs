@@ -118,7 +118,9 @@ impl Engine {
             state = state.with_optimizer_rules(with_parting(Optimizer::new().rules, pool / FITS));
             state = state.with_physical_optimizer_rule(Arc::new(OneInput));
         }
-        SessionContext::new_with_state(state.build())
+        let session = SessionContext::new_with_state(state.build());
+        crate::functions::register(&session);
+        session
     }
 }
 

@@ -221,19 +221,36 @@ pub struct ErrorReport {
     pub hint: Option<String>,
 }
 
+/// How a sink stands to the table it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkStatus {
+    /// It is as the table is.
+    InStep,
+    /// The table has changes that it does not have; the next run brings them.
+    Behind,
+}
+
 /// One sink of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SinkReport {
-    /// `vectors.name` or `graph.name`.
+    /// `vectors.name`, or `graph.` and the pipeline's name.
     pub sink: String,
-    /// `in_step`, `behind` or `failed`.
-    pub status: String,
+    /// The store, without secrets: `Qdrant at http://localhost:6334`, or `tables` of the lake.
+    pub store: String,
+    /// How it stands.
+    pub status: SinkStatus,
     /// Points, nodes or edges written.
     pub upserted: u64,
     /// Points, nodes or edges removed.
     pub deleted: u64,
-    /// The table version the sink is true for.
+    /// The version of the followed table that the sink is true for; of several tables the lowest.
     pub source_version: Option<i64>,
+    /// Wall time.
+    pub seconds: f64,
+    /// Why it is behind; holds no row values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorReport>,
 }
 
 impl TableReport {

@@ -2,6 +2,7 @@
 
 mod completions;
 mod doctor;
+mod graph;
 mod init;
 mod lineage;
 mod maintain;
@@ -9,9 +10,11 @@ mod methods;
 mod ontology;
 mod plan;
 mod query;
+mod reconcile;
 mod restore;
 mod run;
 mod schema;
+mod search;
 mod status;
 mod validate;
 
@@ -74,6 +77,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<ExitStatu
         Command::Plan(arguments) => plan::run(&arguments, session).await,
         Command::Status => status::run(session).await,
         Command::Query(arguments) => query::run(&arguments, session).await,
+        Command::Search(arguments) => search::run(&arguments, session).await,
+        Command::Graph(arguments) => graph::run(&arguments, session).await,
+        Command::Reconcile(arguments) => reconcile::run(&arguments, session).await,
         Command::Lineage(arguments) => lineage::run(&arguments, session).await,
         Command::Methods(arguments) => methods::run(&arguments, session).await,
         Command::Ontology(arguments) => ontology::run(&arguments, session).await,

@@ -21,8 +21,14 @@ pub(crate) async fn run(arguments: &PipelineArguments, session: &Session) -> Res
 
 /// `2 bronze, 1 silver and 3 gold tables`.
 fn contents(pipeline: &Pipeline) -> String {
-    let counts = [(pipeline.bronze.len(), "bronze"), (pipeline.silver.len(), "silver"), (pipeline.gold.len(), "gold")];
+    let counts = [
+        (pipeline.bronze.len(), "bronze"),
+        (pipeline.silver.len(), "silver"),
+        (pipeline.gold.len(), "gold"),
+        (pipeline.vectors.len(), "vectors"),
+    ];
     let total: usize = counts.iter().map(|(n, _)| n).sum();
     let parts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, layer)| format!("{n} {layer}")).collect();
-    format!("{} ({})", counted(total as u64, "table", "tables"), parts.join(", "))
+    let tables = format!("{} ({})", counted(total as u64, "table", "tables"), parts.join(", "));
+    if pipeline.graph.is_empty() { tables } else { format!("{tables} and a graph") }
 }

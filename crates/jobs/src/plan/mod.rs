@@ -4,6 +4,7 @@ mod amount;
 mod bronze;
 mod gold;
 mod silver;
+mod vectors;
 
 use std::collections::BTreeMap;
 
@@ -112,8 +113,8 @@ impl Outlook {
         let now_about = Amount::from(now).estimate();
         let after = match (layer, plan.action) {
             // Of a result that is computed again, nothing is known but what it was.
-            (Layer::Gold, _) if now.files > 0 => now_about,
-            (Layer::Gold, _) | (_, Action::Replace) => new,
+            (Layer::Gold | Layer::Graph, _) if now.files > 0 => now_about,
+            (Layer::Gold | Layer::Graph, _) | (_, Action::Replace) => new,
             _ => now_about.plus(new),
         };
         let bytes = plan.bytes_written.or(plan.bytes_read).map(Quantity::value);
@@ -131,11 +132,14 @@ impl Planner<'_> {
     async fn plan(&mut self, name: &TableName) -> Result<TablePlan> {
         let table = self.project.lake.snapshot(name, At::Latest).await?;
         let compiled = &self.project.compiled;
-        let planned = match (self.project.bronze.get(name), compiled.silver.get(name), compiled.gold.get(name)) {
+        let planned = match (self.project.bronze.get(name), compiled.silver.get(name), compiled.by_query(name)) {
             (Some(source), ..) => self.bronze(name, source, table.as_ref()).await?,
             (_, Some(silver), _) => self.silver(silver, table.as_ref()).await?,
             (.., Some(gold)) => self.gold(gold, table.as_ref()).await?,
-            _ => table_plan(name, Action::None, "nothing builds it".to_string(), Cost::default(), None),
+            _ => match compiled.vectors.get(name) {
+                Some(vectors) => self.vectors(vectors, table.as_ref()).await?,
+                None => table_plan(name, Action::None, "nothing builds it".to_string(), Cost::default(), None),
+            },
         };
         if planned.action != Action::None {
             let files = table.map_or(Ok(vec![]), |table| table.files(&self.project.scope))?;

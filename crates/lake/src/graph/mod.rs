@@ -6,11 +6,13 @@ mod local;
 pub mod neo4j;
 pub mod query;
 mod store;
+mod view;
 
 pub use local::LocalGraph;
 pub use neo4j::{Neo4j, Neo4jOptions};
 pub use query::GraphQuery;
 pub use store::{Edge, EdgeKey, Graph, GraphStore, Node, NodeKey, Stored, Subgraph};
+pub use view::{Answer, GraphView};
 
 /// Whether a node's or an edge's own property cannot have this name, because the stores keep it for themselves.
 pub fn is_reserved(property: &str) -> bool {

@@ -15,8 +15,10 @@ use super::gold::compile_gold;
 use super::graph::{self, Resolved, TableGraph};
 use super::model::{BronzeTable, Otherwise, Pipeline, TableName, WorkspaceSpec};
 use super::name::{ORIGIN_COLUMNS, did_you_mean};
+use super::nodes::{CompiledGraph, compile_graph};
 use super::session::{function_names, planning_context};
 use super::silver::compile_silver;
+use super::vectors::{CompiledVectors, compile_vectors};
 use crate::WORKSPACE_COLUMN;
 use crate::diagnostic::{Diagnostic, Severity, Source, Span, Spanned};
 
@@ -66,6 +68,10 @@ pub struct CompiledPipeline {
     pub silver: BTreeMap<TableName, CompiledSilver>,
     /// Every gold table.
     pub gold: BTreeMap<TableName, CompiledGold>,
+    /// Every vector table.
+    pub vectors: BTreeMap<TableName, CompiledVectors>,
+    /// The graph, if there is one.
+    pub property_graph: Option<CompiledGraph>,
     /// Findings that do not keep the pipeline from running, in the order of the file.
     pub warnings: Vec<Diagnostic>,
 }
@@ -74,6 +80,12 @@ impl CompiledPipeline {
     /// What `table` reads, each once.
     pub fn inputs(&self, table: &TableName) -> Vec<TableName> {
         self.graph.inputs(table).to_vec()
+    }
+
+    /// A table that a query makes: one of gold, or one of the graph's.
+    pub fn by_query(&self, table: &TableName) -> Option<&CompiledGold> {
+        let graph = || self.property_graph.iter().flat_map(|g| std::iter::once(&g.nodes).chain(&g.edges));
+        self.gold.get(table).or_else(|| graph().find(|g| g.name == *table))
     }
 
     /// The tables that any of `patterns` names: see [`TableGraph::select`].
@@ -197,9 +209,33 @@ pub fn compile(input: &CompileInput<'_>) -> Result<CompiledPipeline, Vec<Diagnos
         }
     }
 
+    let schemas: BTreeMap<TableName, SchemaRef> = silver
+        .iter()
+        .map(|(name, table)| (name.clone(), table.schema()))
+        .chain(gold.iter().map(|(name, table)| (name.clone(), table.schema.clone())))
+        .chain(input.existing.iter().map(|(name, schema)| (name.clone(), schema.clone())))
+        .collect();
+    let mut vectors = BTreeMap::new();
+    for table in pipeline.vectors.iter().filter(|t| !broken.contains(&t.name.value)) {
+        let Some(schema) = schemas.get(&table.from.value) else { continue };
+        let key = silver.get(&table.from.value).map(key_of).unwrap_or_default();
+        if let Some(compiled) = compile_vectors(&mut planner, table, schema, &key) {
+            vectors.insert(table.name.value.clone(), compiled);
+        }
+    }
+    let property_graph = match pipeline.graph.is_empty() {
+        true => None,
+        false => compile_graph(&mut planner, pipeline, &schemas),
+    };
+
     let warnings = planner.finish()?;
     let order = graph.order().to_vec();
-    Ok(CompiledPipeline { pipeline: Arc::new(pipeline.clone()), order, graph, silver, gold, warnings })
+    Ok(CompiledPipeline { pipeline: Arc::new(pipeline.clone()), order, graph, silver, gold, vectors, property_graph, warnings })
+}
+
+/// The names of a silver table's key columns.
+fn key_of(table: &CompiledSilver) -> Vec<String> {
+    table.key.iter().filter_map(|at| table.columns.get(*at)).map(|c| c.name.clone()).collect()
 }
 
 /// A planning session and the findings so far.

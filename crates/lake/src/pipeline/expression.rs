@@ -50,6 +50,11 @@ impl Scope {
         Ok(Self { names, schema: schema.clone(), planned, owner, broken: BTreeSet::new(), incomplete })
     }
 
+    /// The columns.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Says nothing about expressions that use these columns.
     pub(super) fn with_broken(mut self, broken: BTreeSet<String>) -> Self {
         self.broken = broken;

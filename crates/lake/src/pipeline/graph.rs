@@ -8,8 +8,9 @@ use datafusion::sql::sqlparser::ast::Query;
 use super::fact::{self, Call, Name};
 use super::model::{GoldTable, Layer, Pipeline, SilverTable, TableName};
 use super::name::{did_you_mean, one_of};
+use super::nodes::graph_tables;
 use super::sql::SqlText;
-use crate::diagnostic::{Diagnostic, Source, Span};
+use crate::diagnostic::{Diagnostic, Source, Span, Spanned};
 
 /// The tables that a pipeline builds, what each reads, and in which order they are built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +71,15 @@ pub(super) fn resolve(pipeline: &Pipeline, existing: &BTreeSet<TableName>) -> Re
     for table in &pipeline.gold {
         resolver.gold(table);
     }
+    for table in &pipeline.vectors {
+        resolver.follower(&table.name.value, &table.from);
+    }
+    let graph = resolver.graph(pipeline);
     let gold = resolver.order_gold(pipeline);
+    let vectors = pipeline.vectors.iter().map(|t| t.name.value.clone());
     let bronze = pipeline.bronze.iter().map(|t| t.name.value.clone());
     let silver = pipeline.silver.iter().map(|t| t.name.value.clone());
-    let order = bronze.chain(silver).chain(gold).collect();
+    let order = bronze.chain(silver).chain(gold).chain(vectors).chain(graph).collect();
     Resolved {
         graph: TableGraph { order, inputs: resolver.inputs },
         queries: resolver.queries,
@@ -126,6 +132,45 @@ impl<'a> Resolver<'a> {
         let message = format!("there is no table `{from}`");
         self.broken.insert(table.name.value.clone());
         self.diagnostics.push(Diagnostic::error("unknown-table", self.source, table.from.span, message).with_help(help));
+    }
+
+    /// A table that follows another one.
+    fn follower(&mut self, name: &TableName, from: &Spanned<TableName>) {
+        self.inputs.insert(name.clone(), vec![from.value.clone()]);
+        if self.own.contains(&from.value) || self.existing.contains(&from.value) {
+            return;
+        }
+        let help = self.near_tables(name, &from.value.to_string());
+        let message = format!("there is no table `{}`", from.value);
+        self.broken.insert(name.clone());
+        self.diagnostics.push(Diagnostic::error("unknown-table", self.source, from.span, message).with_help(help));
+    }
+
+    /// The tables of the pipeline's graph.
+    fn graph(&mut self, pipeline: &Pipeline) -> Vec<TableName> {
+        if pipeline.graph.is_empty() {
+            return vec![];
+        }
+        let (nodes, edges) = graph_tables(&pipeline.name.value);
+        let (mut of_nodes, mut of_edges) = (vec![], vec![]);
+        for source in &pipeline.graph {
+            self.follower(&nodes, &source.from);
+            let add = |inputs: &mut Vec<TableName>| {
+                if !inputs.contains(&source.from.value) {
+                    inputs.push(source.from.value.clone());
+                }
+            };
+            add(&mut of_nodes);
+            if !source.edges.is_empty() {
+                add(&mut of_edges);
+            }
+        }
+        self.inputs.insert(nodes.clone(), of_nodes);
+        if of_edges.is_empty() {
+            return vec![nodes];
+        }
+        self.inputs.insert(edges.clone(), of_edges);
+        vec![nodes, edges]
     }
 
     fn gold(&mut self, table: &GoldTable) {

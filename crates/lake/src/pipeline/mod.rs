@@ -13,6 +13,7 @@ mod interpolate;
 mod key;
 mod model;
 mod name;
+mod nodes;
 mod origin;
 mod read;
 mod schema;
@@ -21,6 +22,7 @@ mod session;
 mod silver;
 mod sql;
 mod types;
+mod vectors;
 mod yaml;
 
 pub use compile::{
@@ -30,10 +32,12 @@ pub use compile::{
 pub use graph::TableGraph;
 pub use interpolate::Lookup;
 pub use model::{
-    BronzeTable, Expectation, GoldTable, Layer, MAX_TABLE_NAME, MethodInput, Otherwise, Pipeline, QUARANTINE_SUFFIX, SilverTable,
-    TOMBSTONES_SUFFIX, TableName, WorkspaceSpec,
+    BronzeTable, EdgeEnd, EdgeMapping, Expectation, GoldTable, GraphSource, Layer, MAX_TABLE_NAME, MethodInput, NodeMapping,
+    Otherwise, Pipeline, Properties, QUARANTINE_SUFFIX, SilverTable, TOMBSTONES_SUFFIX, TableName, VectorTable, WorkspaceSpec,
 };
 pub use name::ORIGIN_COLUMNS;
+pub use nodes::{CompiledGraph, PropertySource};
 pub use schema::json_schema;
 pub use session::planning_context;
 pub use sql::quote_hidden_names;
+pub use vectors::{CompiledVectors, VECTOR_COLUMNS};

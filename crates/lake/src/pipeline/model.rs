@@ -7,10 +7,11 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use crate::diagnostic::{Source, Span, Spanned};
+use crate::embed::Chunking;
 use crate::error::{Error, ErrorKind, Result};
 use crate::workspace_id::WorkspaceId;
 
-/// A layer of the medallion.
+/// A layer of the medallion, or what is derived for a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layer {
     /// As delivered.
@@ -19,18 +20,24 @@ pub enum Layer {
     Silver,
     /// Derived by SQL.
     Gold,
+    /// Texts with their vectors.
+    Vectors,
+    /// Nodes and edges.
+    Graph,
 }
 
 impl Layer {
     /// All layers, in the order of the data.
-    pub const ALL: [Layer; 3] = [Layer::Bronze, Layer::Silver, Layer::Gold];
+    pub const ALL: [Layer; 5] = [Layer::Bronze, Layer::Silver, Layer::Gold, Layer::Vectors, Layer::Graph];
 
-    /// `bronze`, `silver` or `gold`.
+    /// As in the names of tables: `bronze`.
     pub fn as_str(self) -> &'static str {
         match self {
             Layer::Bronze => "bronze",
             Layer::Silver => "silver",
             Layer::Gold => "gold",
+            Layer::Vectors => "vectors",
+            Layer::Graph => "graph",
         }
     }
 }
@@ -128,6 +135,10 @@ pub struct Pipeline {
     pub silver: Vec<SilverTable>,
     /// In the order of the file.
     pub gold: Vec<GoldTable>,
+    /// In the order of the file.
+    pub vectors: Vec<VectorTable>,
+    /// In the order of the file.
+    pub graph: Vec<GraphSource>,
     /// The text that the spans point into.
     pub source: Arc<Source>,
 }
@@ -136,7 +147,8 @@ impl Pipeline {
     /// The tables it builds, layer by layer, in the order of the file.
     pub fn tables(&self) -> impl Iterator<Item = &TableName> {
         let bronze = self.bronze.iter().map(|t| &t.name.value);
-        bronze.chain(self.silver.iter().map(|t| &t.name.value)).chain(self.gold.iter().map(|t| &t.name.value))
+        let gold = self.gold.iter().map(|t| &t.name.value);
+        bronze.chain(self.silver.iter().map(|t| &t.name.value)).chain(gold).chain(self.vectors.iter().map(|t| &t.name.value))
     }
 }
 
@@ -252,4 +264,76 @@ pub struct GoldTable {
     pub sql: Spanned<String>,
     /// `description:`.
     pub description: Option<String>,
+}
+
+/// `vectors.<name>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorTable {
+    /// `vectors.<name>` and where the key stands.
+    pub name: Spanned<TableName>,
+    /// `from:`, a silver or gold table.
+    pub from: Spanned<TableName>,
+    /// `id:`, columns that tell one row from another.
+    pub id: Vec<Spanned<String>>,
+    /// `embed:`, an SQL expression that gives the text.
+    pub embed: Spanned<String>,
+    /// `payload:`, name and SQL expression of what searches give back and can be narrowed by.
+    pub payload: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `where:`, an SQL condition; rows for which it does not hold have no vectors.
+    pub filter: Option<Spanned<String>>,
+    /// `chunk:`, how long texts are cut; whole when left out.
+    pub chunk: Option<Spanned<Chunking>>,
+    /// `description:`.
+    pub description: Option<String>,
+}
+
+/// `graph.<name>`: what the rows of one table add to the pipeline's graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GraphSource {
+    /// The entry's name.
+    pub name: Spanned<String>,
+    /// `from:`, a silver or gold table.
+    pub from: Spanned<TableName>,
+    /// `where:`, an SQL condition; rows for which it does not hold add nothing.
+    pub filter: Option<Spanned<String>>,
+    /// `nodes:`.
+    pub nodes: Vec<NodeMapping>,
+    /// `edges:`.
+    pub edges: Vec<EdgeMapping>,
+}
+
+/// Named values, each an SQL expression.
+pub type Properties = Vec<(Spanned<String>, Spanned<String>)>;
+
+/// One entry of `nodes:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeMapping {
+    /// The label.
+    pub label: Spanned<String>,
+    /// An SQL expression that names the node; where it is null or empty, there is none.
+    pub id: Spanned<String>,
+    /// `properties:`.
+    pub properties: Properties,
+}
+
+/// One entry of `edges:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeMapping {
+    /// `type:`.
+    pub kind: Spanned<String>,
+    /// `from:`.
+    pub from: EdgeEnd,
+    /// `to:`.
+    pub to: EdgeEnd,
+    /// `properties:`.
+    pub properties: Properties,
+}
+
+/// An end of an edge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeEnd {
+    /// The label of the node.
+    pub label: Spanned<String>,
+    /// An SQL expression that names the node; when left out, the one that the entry's node of that label has.
+    pub id: Option<Spanned<String>>,
 }

@@ -42,12 +42,18 @@ pub fn json_schema() -> Value {
             },
             "bronze": tables("Tables as delivered; each is filled by a method of the catalog.", "bronze"),
             "silver": tables("Typed, deduplicated and checked tables, each from one bronze table.", "silver"),
-            "gold": tables("Tables derived by SQL from any other tables.", "gold")
+            "gold": tables("Tables derived by SQL from any other tables.", "gold"),
+            "vectors": tables("Texts of a table with their vectors, in step with it, and searched by meaning.", "vectors"),
+            "graph": tables("What the rows of a table add to the pipeline's graph of nodes and edges.", "graph")
         },
         "$defs": {
             "bronze": bronze(),
             "silver": silver(),
             "gold": gold(),
+            "vectors": vectors(),
+            "graph": graph(),
+            "properties": properties(),
+            "end": end(),
             "expectation": expectation(),
             "sql": {
                 "type": ["string", "number", "boolean"],
@@ -159,6 +165,115 @@ fn gold() -> Value {
     })
 }
 
+fn vectors() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["from", "embed"],
+        "properties": {
+            "from": source(),
+            "id": {
+                "oneOf": [
+                    { "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "string" } },
+                    { "type": "string" }
+                ],
+                "description": "The columns that tell one row from another. When left out: the key of the silver table."
+            },
+            "embed": { "$ref": "#/$defs/sql", "description": "The text to make a vector of. A row without text has none." },
+            "payload": { "$ref": "#/$defs/properties", "description": "What a search gives back and can be narrowed by." },
+            "where": { "$ref": "#/$defs/sql", "description": "Rows for which it does not hold have no vectors." },
+            "chunk": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["by", "size"],
+                "properties": {
+                    "by": { "enum": key::CHUNK_BY, "description": "What is counted." },
+                    "size": { "type": "integer", "minimum": 1, "description": "How many of them a chunk has at most." },
+                    "overlap": { "type": "integer", "minimum": 0, "description": "How many of them a chunk repeats of the one before." }
+                },
+                "description": "How long texts are cut; each chunk has a vector. Whole texts when left out."
+            },
+            "description": description()
+        }
+    })
+}
+
+fn graph() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["from", "nodes"],
+        "properties": {
+            "from": source(),
+            "where": { "$ref": "#/$defs/sql", "description": "Rows for which it does not hold add nothing to the graph." },
+            "nodes": {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": label(),
+                "additionalProperties": {
+                    "oneOf": [
+                        { "$ref": "#/$defs/sql" },
+                        {
+                            "type": "object",
+                            "additionalProperties": false,
+                            "required": ["id"],
+                            "properties": {
+                                "id": { "$ref": "#/$defs/sql", "description": "What names the node among those of its label." },
+                                "properties": { "$ref": "#/$defs/properties" }
+                            }
+                        }
+                    ]
+                },
+                "description": "Nodes by label: the expression that names each, or that and its properties."
+            },
+            "edges": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["type", "from", "to"],
+                    "properties": {
+                        "type": label(),
+                        "from": { "$ref": "#/$defs/end" },
+                        "to": { "$ref": "#/$defs/end" },
+                        "properties": { "$ref": "#/$defs/properties" }
+                    }
+                },
+                "description": "Edges between the nodes of a row."
+            }
+        }
+    })
+}
+
+fn source() -> Value {
+    json!({ "type": "string", "pattern": "^((silver|gold)\\.[a-z][a-z0-9_]*|.*\\$\\{.*)$", "description": "The silver or gold table to follow." })
+}
+
+fn label() -> Value {
+    json!({ "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$", "maxLength": 64 })
+}
+
+fn properties() -> Value {
+    json!({
+        "oneOf": [
+            { "type": "array", "items": { "$ref": "#/$defs/column" } },
+            { "type": "string" },
+            { "type": "object", "propertyNames": { "$ref": "#/$defs/column" }, "additionalProperties": { "$ref": "#/$defs/sql" } }
+        ],
+        "description": "Columns, or names with SQL expressions over the table's columns."
+    })
+}
+
+fn end() -> Value {
+    json!({
+        "oneOf": [
+            label(),
+            { "type": "object", "minProperties": 1, "maxProperties": 1, "propertyNames": label(), "additionalProperties": { "$ref": "#/$defs/sql" } }
+        ],
+        "description": "A label of `nodes`, or a label and the expression that names the node."
+    })
+}
+
 fn description() -> Value {
     json!({ "type": "string", "description": "What the table is for." })
 }
@@ -182,6 +297,11 @@ mod tests {
             ("/$defs/bronze/properties", key::BRONZE),
             ("/$defs/silver/properties", key::SILVER),
             ("/$defs/gold/properties", key::GOLD),
+            ("/$defs/vectors/properties", key::VECTORS),
+            ("/$defs/vectors/properties/chunk/properties", key::CHUNK),
+            ("/$defs/graph/properties", key::GRAPH),
+            ("/$defs/graph/properties/nodes/additionalProperties/oneOf/1/properties", key::NODE),
+            ("/$defs/graph/properties/edges/items/properties", key::EDGE),
             ("/$defs/expectation/properties", key::EXPECTATION),
         ] {
             let known: BTreeSet<String> = known.iter().map(|k| (*k).to_owned()).collect();

@@ -23,6 +23,7 @@ pub fn planning_context() -> SessionContext {
         let _ = catalog.register_schema(layer.as_str(), schema);
     }
     context.register_catalog(CATALOG, catalog);
+    crate::functions::register(&context);
     context
 }
 
@@ -44,7 +45,7 @@ mod tests {
         let catalog = context.catalog(CATALOG).unwrap();
         let mut schemas = catalog.schema_names();
         schemas.sort();
-        assert_eq!(schemas, ["bronze", "gold", "silver"]);
+        assert_eq!(schemas, ["bronze", "gold", "graph", "silver", "vectors"]);
         let state = context.state();
         let mut functions: Vec<_> = state.table_functions().keys().collect();
         functions.sort();

@@ -126,8 +126,7 @@ impl Breaker {
         state.last.push_str(what);
         let since = *state.failing_since.get_or_insert(now);
         let outage = state.failures >= FAILURES && now.saturating_duration_since(since) >= self.patience;
-        let spent = state.budget <= 0.0
-            && now.saturating_duration_since(*state.spent_since.get_or_insert(now)) >= self.patience;
+        let spent = state.budget <= 0.0 && now.saturating_duration_since(*state.spent_since.get_or_insert(now)) >= self.patience;
         if state.trying || outage || spent {
             state.open_until = Some(now + PAUSE);
             state.trying = false;

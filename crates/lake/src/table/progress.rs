@@ -9,6 +9,8 @@ use crate::table::rebase::Basis;
 use crate::workspace_id::WorkspaceId;
 
 /// The transaction under which a table keeps the fingerprint of its definition.
+const SINK: &str = "sink:";
+
 const DEFINITION: &str = "definition";
 
 /// The number that takes a transaction back: a log forgets none, but the last number counts.
@@ -64,8 +66,10 @@ impl Progress {
 
     /// The transactions that make this progress that of `then`.
     pub(crate) fn back_to(&self, then: &Progress) -> Vec<Transaction> {
-        let again = then.0.iter().filter(|(name, number)| self.0.get(*name) != Some(*number));
-        let gone = self.0.keys().filter(|name| !then.0.contains_key(*name));
+        // What a store has taken it keeps, whatever becomes of the table.
+        let own = |name: &&String| !name.starts_with(SINK);
+        let again = then.0.iter().filter(|(name, number)| own(name) && self.0.get(*name) != Some(*number));
+        let gone = self.0.keys().filter(own).filter(|name| !then.0.contains_key(*name));
         let again = again.map(|(name, number)| Transaction::new(name, *number));
         again.chain(gone.map(|name| Transaction::new(name, TAKEN_BACK))).collect()
     }
@@ -180,6 +184,8 @@ mod tests {
     #[test]
     fn going_back_takes_back_what_came_since() {
         let progress = |pairs: &[(&str, i64)]| Progress::new(pairs.iter().map(|(n, v)| (n.to_string(), *v)).collect());
+        let marked = progress(&[("definition", 5), ("sink:1", 3)]);
+        assert!(progress(&[("definition", 5), ("sink:1", 9), ("sink:2", 9)]).back_to(&marked).is_empty());
         let then = progress(&[("definition", 5), ("bronze.posts", 3), ("definition@acme", 5)]);
         let now = progress(&[("definition", 5), ("bronze.posts", 9), ("file:a", 1)]);
         let mut log = now.0.clone();

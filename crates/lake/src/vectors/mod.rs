@@ -4,8 +4,12 @@
 
 mod condition;
 mod qdrant;
+mod search;
 mod store;
+mod table;
 
 pub use condition::{Comparison, Condition, Literal};
 pub use qdrant::{Qdrant, QdrantOptions};
+pub use search::{Made, Search, SearchResult};
 pub use store::{Collection, FieldKind, Hit, PayloadField, Point, StoredPoint, VectorStore};
+pub use table::{Found, collection, payload_document, payload_fields, point_id, vector_schema};

@@ -2,8 +2,10 @@
 
 mod bronze;
 mod gold;
+mod graph;
 mod silver;
 mod value;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -66,20 +68,30 @@ impl Reader {
             return None;
         }
         let root = self.mapping(tree, "the file", "`name: ...`, then `bronze:`, `silver:` and `gold:`")?;
-        let known = [key::PIPELINE, key::LATER].concat();
-        self.refuse_unknown_keys(root, &known, "a pipeline");
-        self.refuse_later_words(root);
+        self.refuse_unknown_keys(root, key::PIPELINE, "a pipeline");
         let name = self.pipeline_name(root, tree.span);
         let ontology = root.get("ontology").and_then(|e| self.text(&e.value, "`ontology`"));
         let workspace = root.get("workspace").map_or(Some(WorkspaceSpec::Inherit), |e| self.workspace(&e.value));
         let bronze = self.tables(root, Layer::Bronze, Self::bronze);
         let silver = self.tables(root, Layer::Silver, Self::silver);
         let gold = self.tables(root, Layer::Gold, Self::gold);
+        let vectors = self.tables(root, Layer::Vectors, Self::vectors);
+        let graph = self.graph_sources(root);
         if !Layer::ALL.iter().any(|l| root.get(l.as_str()).is_some()) {
             let help = "add a table under `bronze:`, such as one of the method `file_ingest`".to_owned();
             self.report("missing-key", start_of(tree.span), "the pipeline has no tables", Some(help));
         }
-        Some(Pipeline { name: name?, ontology, workspace: workspace?, bronze, silver, gold, source: self.source.clone() })
+        Some(Pipeline {
+            name: name?,
+            ontology,
+            workspace: workspace?,
+            bronze,
+            silver,
+            gold,
+            vectors,
+            graph,
+            source: self.source.clone(),
+        })
     }
 
     fn pipeline_name(&mut self, root: &Mapping, whole: Span) -> Option<Spanned<String>> {
@@ -93,14 +105,6 @@ impl Reader {
             self.report("bad-name", name.span, format!("the pipeline's name {why}"), Some(help));
         }
         Some(name)
-    }
-
-    fn refuse_later_words(&mut self, root: &Mapping) {
-        for entry in root.entries.iter().filter(|e| key::LATER.contains(&e.key.value.as_str())) {
-            let message = format!("this version of lake does not run `{}:` yet", entry.key.value);
-            let help = format!("take the `{}:` section out, and put it back when `lake schema` lists it", entry.key.value);
-            self.report("not-yet", entry.key.span, message, Some(help));
-        }
     }
 
     fn workspace(&mut self, node: &Node) -> Option<WorkspaceSpec> {

@@ -15,7 +15,7 @@ impl Reader {
         let entity = self.optional_text(keys, "entity");
         let select = keys.get("select").map(|e| self.select(&e.value)).unwrap_or_default();
         let filter = self.optional_text(keys, "where");
-        let key = keys.get("key").map(|e| self.key_columns(&e.value)).unwrap_or_default();
+        let key = keys.get("key").map(|e| self.key_columns(&e.value, "key")).unwrap_or_default();
         let sequence_by = self.optional_text(keys, "sequence_by");
         let delete_when = self.optional_text(keys, "delete_when");
         let merge_on_read = self.optional_flag(keys, "merge_on_read");
@@ -57,7 +57,7 @@ impl Reader {
         }
     }
 
-    fn select(&mut self, node: &Node) -> Vec<(Spanned<String>, Spanned<String>)> {
+    pub(super) fn select(&mut self, node: &Node) -> Vec<(Spanned<String>, Spanned<String>)> {
         let holds = "output columns and their SQL expressions, such as `author: user.name`";
         let Some(mapping) = self.mapping(node, "`select`", holds) else { return Vec::new() };
         if mapping.entries.is_empty() {
@@ -75,19 +75,19 @@ impl Reader {
         select
     }
 
-    fn key_columns(&mut self, node: &Node) -> Vec<Spanned<String>> {
+    pub(super) fn key_columns(&mut self, node: &Node, word: &str) -> Vec<Spanned<String>> {
         let Kind::Sequence(items) = &node.kind else {
-            return self.text(node, "`key`").into_iter().collect();
+            return self.text(node, &format!("`{word}`")).into_iter().collect();
         };
         if items.is_empty() {
-            let help = "list the columns that name a row, or leave `key` out".to_owned();
-            self.report("missing-key", node.span, "`key` has no columns", Some(help));
+            let help = format!("list the columns that name a row, or leave `{word}` out");
+            self.report("missing-key", node.span, format!("`{word}` has no columns"), Some(help));
         }
         let mut columns: Vec<Spanned<String>> = Vec::with_capacity(items.len());
         for item in items {
-            let Some(column) = self.text(item, "a column of `key`") else { continue };
+            let Some(column) = self.text(item, &format!("a column of `{word}`")) else { continue };
             if columns.iter().any(|c| c.value == column.value) {
-                let message = format!("`{}` is in the key twice", as_written(&self.source, &column));
+                let message = format!("`{}` is in the {word} twice", as_written(&self.source, &column));
                 self.report("duplicate-column", column.span, message, None);
             } else {
                 columns.push(column);

@@ -91,7 +91,8 @@ silver:
   t: { from: silver.s }
 gold:
   g: { sql: [] }
-vectors: {}
+vectors:
+  v: { from: silver.s }
 ",
     );
     assert_eq!(
@@ -107,7 +108,7 @@ vectors: {}
             "p.yaml:6:60: `otherwise` does not say what becomes of the row",
             "p.yaml:7:14: a silver table reads bronze, not silver",
             "p.yaml:9:13: `sql` is a list, not a text",
-            "p.yaml:10:1: this version of lake does not run `vectors:` yet",
+            "p.yaml:11:3: `vectors.v` has no `embed`",
         ]
     );
 }
