@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
+use lake::graph::{EdgeKey, NodeKey};
 use lake::table::At;
 use lake::{ErrorKind, Result};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::context::{JobContext, Silent};
 use crate::feed::Handover;
 use crate::prepare::Project;
-use crate::sinks::{GraphSink, VectorSink};
+use crate::sinks::{Difference, GraphSink, VectorSink};
 
 /// The schema name of [`ReconcileReport`].
 const SCHEMA: &str = "lake.reconcile.v1";
@@ -58,23 +59,17 @@ impl SinkDifferences {
         Self { sink, store, workspace, missing: 0, different: 0, extra: 0, repaired: 0, differences: vec![] }
     }
 
-    fn note(&mut self, kind: Kind, id: impl FnOnce() -> String) {
-        let word = match kind {
-            Kind::Missing => {
-                self.missing += 1;
-                "missing"
+    fn note<K>(&mut self, found: &[Difference<K>], name: impl Fn(&K) -> String) {
+        for difference in found {
+            let (count, word, key) = match difference {
+                Difference::Missing(key) => (&mut self.missing, "missing", key),
+                Difference::Different(key) => (&mut self.different, "different", key),
+                Difference::Extra(key) => (&mut self.extra, "extra", key),
+            };
+            *count += 1;
+            if self.differences.len() < NAMED {
+                self.differences.push(format!("{word} {}", name(key)));
             }
-            Kind::Different => {
-                self.different += 1;
-                "different"
-            }
-            Kind::Extra => {
-                self.extra += 1;
-                "extra"
-            }
-        };
-        if self.differences.len() < NAMED {
-            self.differences.push(format!("{word} {}", id()));
         }
     }
 
@@ -82,12 +77,6 @@ impl SinkDifferences {
     pub fn total(&self) -> u64 {
         self.missing + self.different + self.extra
     }
-}
-
-enum Kind {
-    Missing,
-    Different,
-    Extra,
 }
 
 /// Compares the tables of vectors, nodes and edges with the stores, workspace by workspace; with `repair`, makes the stores as the tables are.
@@ -118,14 +107,7 @@ pub async fn reconcile(project: &Project, repair: bool) -> Result<ReconcileRepor
             for workspace in sink.workspaces(&snapshot, &context.scope).await? {
                 let found = sink.compare(&session, &snapshot, &workspace).await?;
                 let mut told = SinkDifferences::new(&table.name.to_string(), store.describe(), workspace.as_str());
-                for difference in &found {
-                    use crate::sinks::PointDifference as D;
-                    match difference {
-                        D::Missing(id) => told.note(Kind::Missing, || id.to_string()),
-                        D::Different(id) => told.note(Kind::Different, || id.to_string()),
-                        D::Extra(id) => told.note(Kind::Extra, || id.to_string()),
-                    }
-                }
+                told.note(&found, ToString::to_string);
                 if repair && !found.is_empty() {
                     let sent = sink.repair(&context, &session, &snapshot, &workspace, found).await?;
                     told.repaired = sent.upserted + sent.deleted;
@@ -143,25 +125,9 @@ pub async fn reconcile(project: &Project, repair: bool) -> Result<ReconcileRepor
                 let found = sink.compare(&session, &workspace).await?;
                 let name = format!("graph.{}", graph.graph.name);
                 let mut told = SinkDifferences::new(&name, store.describe(), workspace.as_str());
-                use crate::sinks::KeyDifference as D;
-                for difference in &found.nodes {
-                    let name = |k: &lake::graph::NodeKey| format!("{}:{}", k.label, k.id);
-                    match difference {
-                        D::Missing(key) => told.note(Kind::Missing, || name(key)),
-                        D::Different(key) => told.note(Kind::Different, || name(key)),
-                        D::Extra(key) => told.note(Kind::Extra, || name(key)),
-                    }
-                }
-                for difference in &found.edges {
-                    let name = |k: &lake::graph::EdgeKey| {
-                        format!("{}:{} -{}-> {}:{}", k.from.label, k.from.id, k.kind, k.to.label, k.to.id)
-                    };
-                    match difference {
-                        D::Missing(key) => told.note(Kind::Missing, || name(key)),
-                        D::Different(key) => told.note(Kind::Different, || name(key)),
-                        D::Extra(key) => told.note(Kind::Extra, || name(key)),
-                    }
-                }
+                let node = |k: &NodeKey| format!("{}:{}", k.label, k.id);
+                told.note(&found.nodes, node);
+                told.note(&found.edges, |k: &EdgeKey| format!("{} -{}-> {}", node(&k.from), k.kind, node(&k.to)));
                 if repair && told.total() > 0 {
                     let sent = sink.repair(&context, &session, &workspace, found).await?;
                     told.repaired = sent.upserted + sent.deleted;

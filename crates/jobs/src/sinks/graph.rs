@@ -1,9 +1,8 @@
 //! A graph in a graph store, kept equal to the tables of nodes and edges.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::array::RecordBatch;
 use datafusion::functions::string::expr_fn::concat_ws;
 use datafusion::prelude::{DataFrame, SessionContext, lit};
 use futures::stream::BoxStream;
@@ -15,6 +14,7 @@ use lake::table::{At, Scope, Snapshot, Steps};
 use lake::{Error, ErrorKind, Lake, Result, WORKSPACE_COLUMN, WorkspaceId};
 use serde_json::{Map, Value};
 
+use super::compare::{Difference, differences, internal, parted, texts};
 use super::{SENT_AT_ONCE, SYNCS, Sent, by_workspace, overtaken};
 use crate::context::JobContext;
 use crate::vectors::{failed, unqualified};
@@ -27,14 +27,6 @@ pub(crate) struct GraphSink<'a> {
     lake: &'a Lake,
     graph: &'a CompiledGraph,
     store: &'a dyn GraphStore,
-}
-
-/// A difference between the tables and the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Difference<K> {
-    Missing(K),
-    Different(K),
-    Extra(K),
 }
 
 /// What differs in one workspace.
@@ -97,7 +89,8 @@ impl<'a> GraphSink<'a> {
         };
         let mut sent = Sent::default();
         let compares = |side: &Side| matches!(side.steps, Found::Compare);
-        if compares(&nodes) && self.store.workspaces(&self.graph.graph).await?.is_empty() {
+        // A store that lost all it had is filled anew, whatever it has acknowledged.
+        if self.store.workspaces(&self.graph.graph).await?.is_empty() {
             let all = async |side: &Side| session.read_table(side.table.provider(scope).await?).map_err(failed);
             sent += self.upsert_nodes(context, all(&nodes).await?).await?;
             if let Some(edges) = &edges {
@@ -249,11 +242,11 @@ impl<'a> GraphSink<'a> {
         let (graph, mut found) = (&self.graph.graph, Differences::default());
         let rows = self.rows(session, &self.graph.nodes.name, workspace).await?;
         let stored = self.store.nodes(graph, workspace).await?;
-        found.nodes = differences(sorted(rows, &NODE_KEY)?, stored, node_key).await?;
+        found.nodes = differences(sorted(rows, &NODE_KEY)?, keyed(stored), "hash", node_key).await?;
         if let Some(edges) = &self.graph.edges {
             let rows = self.rows(session, &edges.name, workspace).await?;
             let stored = self.store.edges(graph, workspace).await?;
-            found.edges = differences(sorted(rows, &EDGE_KEY)?, stored, edge_key).await?;
+            found.edges = differences(sorted(rows, &EDGE_KEY)?, keyed(stored), "hash", edge_key).await?;
         }
         Ok(found)
     }
@@ -298,18 +291,6 @@ impl<'a> GraphSink<'a> {
     }
 }
 
-/// Keys to store and keys to take away.
-fn parted<K>(found: Vec<Difference<K>>) -> (Vec<K>, Vec<K>) {
-    let (mut wanted, mut extra) = (vec![], vec![]);
-    for difference in found {
-        match difference {
-            Difference::Missing(key) | Difference::Different(key) => wanted.push(key),
-            Difference::Extra(key) => extra.push(key),
-        }
-    }
-    (wanted, extra)
-}
-
 /// Between the parts of a key. A text that holds it only makes more rows be sent than must.
 const SEPARATOR: &str = "\u{0}";
 
@@ -323,49 +304,12 @@ fn among(rows: DataFrame, columns: &[&str], keys: Vec<String>) -> Result<DataFra
     rows.filter(whole.in_list(keys.into_iter().map(lit).collect(), false)).map_err(failed)
 }
 
-fn sorted(rows: DataFrame, key: &[&str]) -> Result<DataFrame> {
-    rows.sort(key.iter().map(|c| unqualified(c).sort(true, false)).collect()).map_err(failed)
+fn keyed<K: Send + 'static>(stored: BoxStream<'static, Result<Stored<K>>>) -> BoxStream<'static, Result<(K, String)>> {
+    stored.map_ok(|s| (s.key, s.hash)).boxed()
 }
 
-/// What differs between sorted rows and a store's listing in the same order.
-async fn differences<K: Ord>(
-    rows: DataFrame,
-    mut stored: BoxStream<'static, Result<Stored<K>>>,
-    read: impl Fn(&RecordBatch, usize) -> Result<K>,
-) -> Result<Vec<Difference<K>>> {
-    let mut rows = rows.execute_stream().await.map_err(failed)?;
-    let mut found = vec![];
-    let mut next: Option<Stored<K>> = stored.next().await.transpose()?;
-    while let Some(batch) = rows.try_next().await.map_err(failed)? {
-        let hashes = texts(&batch, "hash")?;
-        for row in 0..batch.num_rows() {
-            let own = read(&batch, row)?;
-            loop {
-                match next.as_ref().map(|s| s.key.cmp(&own)) {
-                    Some(Ordering::Less) => {
-                        found.extend(next.take().map(|s| Difference::Extra(s.key)));
-                        next = stored.next().await.transpose()?;
-                    }
-                    Some(Ordering::Equal) => {
-                        if next.as_ref().is_some_and(|s| s.hash != hashes.value(row)) {
-                            found.push(Difference::Different(own));
-                        }
-                        next = stored.next().await.transpose()?;
-                        break;
-                    }
-                    _ => {
-                        found.push(Difference::Missing(own));
-                        break;
-                    }
-                }
-            }
-        }
-    }
-    while let Some(extra) = next {
-        found.push(Difference::Extra(extra.key));
-        next = stored.next().await.transpose()?;
-    }
-    Ok(found)
+fn sorted(rows: DataFrame, key: &[&str]) -> Result<DataFrame> {
+    rows.sort(key.iter().map(|c| unqualified(c).sort(true, false)).collect()).map_err(failed)
 }
 
 fn node_key(batch: &RecordBatch, row: usize) -> Result<NodeKey> {
@@ -392,12 +336,4 @@ fn edge(batch: &RecordBatch, row: usize) -> Result<Edge> {
 
 fn properties(batch: &RecordBatch, row: usize) -> Result<Map<String, Value>> {
     serde_json::from_str(texts(batch, "properties")?.value(row)).map_err(|e| internal("properties are no JSON").with_source(e))
-}
-
-fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray> {
-    batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(|| internal("a column of texts is missing"))
-}
-
-fn internal(message: &str) -> Error {
-    Error::new(ErrorKind::Internal, message)
 }

@@ -1,5 +1,6 @@
 //! Sinks: keep collections and graphs in stores equal to the tables of vectors, nodes and edges.
 
+mod compare;
 mod graph;
 mod settings;
 mod vectors;
@@ -8,9 +9,10 @@ use std::collections::BTreeMap;
 
 use lake::{Error, ErrorKind, Result, WorkspaceId};
 
-pub(crate) use self::graph::{Difference as KeyDifference, GraphSink};
+pub(crate) use self::compare::Difference;
+pub(crate) use self::graph::GraphSink;
 pub use self::settings::Sinks;
-pub(crate) use self::vectors::{Difference as PointDifference, VectorSink};
+pub(crate) use self::vectors::VectorSink;
 
 /// Points, nodes or edges that are sent at a time.
 pub(crate) const SENT_AT_ONCE: usize = 1024;

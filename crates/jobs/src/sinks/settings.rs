@@ -48,7 +48,8 @@ impl Sinks {
         let vectors = match set("QDRANT_URL") {
             None => None,
             Some(url) => {
-                let options = QdrantOptions { url, api_key: set("QDRANT_API_KEY"), patience, ..Default::default() };
+                let prefix = set("QDRANT_COLLECTION_PREFIX").unwrap_or_default();
+                let options = QdrantOptions { url, api_key: set("QDRANT_API_KEY"), patience, prefix, ..Default::default() };
                 Some(Arc::new(Qdrant::connect(&options)?) as Arc<dyn VectorStore>)
             }
         };

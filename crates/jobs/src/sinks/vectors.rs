@@ -1,7 +1,5 @@
 //! A collection of a vector store, kept equal to a vector table.
 
-use std::cmp::Ordering;
-
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Float32Type;
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -9,11 +7,12 @@ use futures::{StreamExt, TryStreamExt};
 use lake::pipeline::CompiledVectors;
 use lake::sink::Mark;
 use lake::table::{At, Scope, Snapshot};
-use lake::vectors::{Collection, Point, StoredPoint, VectorStore, collection, payload_document, payload_fields};
+use lake::vectors::{Collection, Point, VectorStore, collection, payload_document, payload_fields};
 use lake::{Error, ErrorKind, Lake, Result, WORKSPACE_COLUMN, WorkspaceId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::compare::{Difference, differences, internal, parted, texts};
 use super::{SENT_AT_ONCE, SYNCS, Sent, by_workspace, overtaken};
 use crate::context::JobContext;
 use crate::vectors::{failed, generation, unqualified};
@@ -27,14 +26,6 @@ pub(crate) struct VectorSink<'a> {
     generation: i64,
 }
 
-/// A difference between the table and the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Difference {
-    Missing(Uuid),
-    Different(Uuid),
-    Extra(Uuid),
-}
-
 impl<'a> VectorSink<'a> {
     pub(crate) async fn new(
         lake: &'a Lake,
@@ -44,7 +35,8 @@ impl<'a> VectorSink<'a> {
     ) -> Result<Self> {
         let generation = generation(table, embedder).await?;
         let payload = payload_fields(&crate::vectors::schema(table));
-        let collection = collection(&table.name.name, generation, embedder.dimensions().await?, payload);
+        let name = format!("{}{}", store.prefix(), table.name.name);
+        let collection = collection(&name, generation, embedder.dimensions().await?, payload);
         Ok(Self { lake, table, store, collection, generation })
     }
 
@@ -168,7 +160,7 @@ impl<'a> VectorSink<'a> {
         let mut sent = Sent::default();
         while let Some(batch) = stream.try_next().await.map_err(failed)? {
             context.check_cancelled()?;
-            let (workspaces, ids) = (texts(&batch, 0)?, texts(&batch, 1)?);
+            let (workspaces, ids) = (texts(&batch, WORKSPACE_COLUMN)?, texts(&batch, "point_id")?);
             let pairs = (0..batch.num_rows()).map(|row| Ok((workspaces.value(row).to_owned(), id(ids.value(row))?)));
             for (workspace, ids) in by_workspace(pairs.collect::<Result<Vec<_>>>()?)? {
                 self.store.delete(&self.collection, &workspace, &ids).await?;
@@ -184,47 +176,15 @@ impl<'a> VectorSink<'a> {
         session: &SessionContext,
         table: &Snapshot,
         workspace: &WorkspaceId,
-    ) -> Result<Vec<Difference>> {
+    ) -> Result<Vec<Difference<Uuid>>> {
         let scope = Scope::Workspace(workspace.clone());
         let rows = session.read_table(table.provider(&scope).await?).map_err(failed)?;
         let rows = rows
             .select(vec![unqualified("point_id"), unqualified("hash")])
             .and_then(|r| r.sort(vec![unqualified("point_id").sort(true, false)]))
             .map_err(failed)?;
-        let mut rows = rows.execute_stream().await.map_err(failed)?;
-        let mut stored = self.store.list(&self.collection, workspace).await?;
-        let mut found = vec![];
-        let mut next: Option<StoredPoint> = stored.next().await.transpose()?;
-        while let Some(batch) = rows.try_next().await.map_err(failed)? {
-            let (ids, hashes) = (texts(&batch, 0)?, texts(&batch, 1)?);
-            for row in 0..batch.num_rows() {
-                let own = id(ids.value(row))?;
-                loop {
-                    match next.as_ref().map(|s| s.id.cmp(&own)) {
-                        Some(Ordering::Less) => {
-                            found.extend(next.take().map(|s| Difference::Extra(s.id)));
-                            next = stored.next().await.transpose()?;
-                        }
-                        Some(Ordering::Equal) => {
-                            if next.as_ref().is_some_and(|s| s.hash != hashes.value(row)) {
-                                found.push(Difference::Different(own));
-                            }
-                            next = stored.next().await.transpose()?;
-                            break;
-                        }
-                        _ => {
-                            found.push(Difference::Missing(own));
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        while let Some(extra) = next {
-            found.push(Difference::Extra(extra.id));
-            next = stored.next().await.transpose()?;
-        }
-        Ok(found)
+        let stored = self.store.list(&self.collection, workspace).await?.map_ok(|s| (s.id, s.hash)).boxed();
+        differences(rows, stored, "hash", |batch, row| id(texts(batch, "point_id")?.value(row))).await
     }
 
     /// Makes the store as the table is.
@@ -234,15 +194,9 @@ impl<'a> VectorSink<'a> {
         session: &SessionContext,
         table: &Snapshot,
         workspace: &WorkspaceId,
-        found: Vec<Difference>,
+        found: Vec<Difference<Uuid>>,
     ) -> Result<Sent> {
-        let (mut wanted, mut extra) = (vec![], vec![]);
-        for difference in found {
-            match difference {
-                Difference::Missing(id) | Difference::Different(id) => wanted.push(id),
-                Difference::Extra(id) => extra.push(id),
-            }
-        }
+        let (wanted, extra) = parted(found);
         let mut sent = Sent::default();
         let scope = Scope::Workspace(workspace.clone());
         for some in wanted.chunks(SENT_AT_ONCE) {
@@ -260,8 +214,10 @@ impl<'a> VectorSink<'a> {
 }
 
 fn points(batch: &RecordBatch) -> Result<Vec<Point>> {
-    let (ids, workspaces, hashes, payloads) = (texts(batch, 0)?, texts(batch, 1)?, texts(batch, 3)?, texts(batch, 4)?);
-    let vectors = batch.column(2).as_list_opt::<i32>().ok_or_else(|| internal("vectors are no lists"))?;
+    let (ids, workspaces) = (texts(batch, "point_id")?, texts(batch, WORKSPACE_COLUMN)?);
+    let (hashes, payloads) = (texts(batch, "hash")?, texts(batch, "payload")?);
+    let vectors =
+        batch.column_by_name("embedding").and_then(|c| c.as_list_opt::<i32>()).ok_or_else(|| internal("vectors are no lists"))?;
     let mut points = Vec::with_capacity(batch.num_rows());
     for row in 0..batch.num_rows() {
         let values = vectors.value(row);
@@ -279,14 +235,6 @@ fn points(batch: &RecordBatch) -> Result<Vec<Point>> {
     Ok(points)
 }
 
-fn texts(batch: &RecordBatch, at: usize) -> Result<&arrow::array::StringArray> {
-    batch.columns().get(at).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(|| internal("a column of texts is missing"))
-}
-
 fn id(text: &str) -> Result<Uuid> {
     Uuid::parse_str(text).map_err(|e| internal("a point has no id").with_source(e))
-}
-
-fn internal(message: &str) -> Error {
-    Error::new(ErrorKind::Internal, message)
 }
