@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::contract::vector_store::{fresh, listed, numbers, point, published, workspace};
 
 fn connected(url: &str, api_key: Option<&str>, patience: Duration) -> Qdrant {
-    let options = QdrantOptions { url: url.into(), api_key: api_key.map(str::to_owned), patience, exact: false };
+    let options = QdrantOptions { url: url.into(), api_key: api_key.map(str::to_owned), patience, ..Default::default() };
     Qdrant::connect(&options).unwrap()
 }
 

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
 use datafusion::prelude::lit;
 use futures::TryStreamExt;
-use lake::pipeline::{Layer, TableName};
+use lake::pipeline::{EMBEDDING_CACHE, Layer, TableName};
 use lake::report::Strategy;
 use lake::table::{At, Basis, Change, Snapshot, TableWriter, WriterOptions, with_workspace};
 use lake::{ErrorKind, Result, WORKSPACE_COLUMN};
@@ -33,7 +33,7 @@ pub(crate) struct EmbeddingCache<'a> {
 }
 
 fn name() -> TableName {
-    TableName::new(Layer::Vectors, "embedding_cache")
+    TableName::new(Layer::Vectors, EMBEDDING_CACHE)
 }
 
 fn columns() -> SchemaRef {

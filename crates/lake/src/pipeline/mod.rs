@@ -32,8 +32,9 @@ pub use compile::{
 pub use graph::TableGraph;
 pub use interpolate::Lookup;
 pub use model::{
-    BronzeTable, EdgeEnd, EdgeMapping, Expectation, GoldTable, GraphSource, Layer, MAX_TABLE_NAME, MethodInput, NodeMapping,
-    Otherwise, Pipeline, Properties, QUARANTINE_SUFFIX, SilverTable, TOMBSTONES_SUFFIX, TableName, VectorTable, WorkspaceSpec,
+    BronzeTable, EMBEDDING_CACHE, EdgeEnd, EdgeMapping, Expectation, GoldTable, GraphSource, Layer, MAX_TABLE_NAME, MethodInput,
+    NodeMapping, Otherwise, Pipeline, Properties, QUARANTINE_SUFFIX, SilverTable, TOMBSTONES_SUFFIX, TableName, VectorTable,
+    WorkspaceSpec,
 };
 pub use name::ORIGIN_COLUMNS;
 pub use nodes::{CompiledGraph, PropertySource};

@@ -61,6 +61,9 @@ pub struct TableName {
 /// The longest name of a table, in characters.
 pub const MAX_TABLE_NAME: usize = 64;
 
+/// The name that no vector table of a pipeline can have: vectors by their texts are kept under it.
+pub const EMBEDDING_CACHE: &str = "embedding_cache";
+
 /// The end of the name of a silver table's quarantine.
 pub const QUARANTINE_SUFFIX: &str = "_quarantine";
 

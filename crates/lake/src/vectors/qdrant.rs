@@ -53,6 +53,7 @@ const LINKS: u64 = 16;
 pub struct Qdrant {
     wire: Arc<Wire>,
     exact: bool,
+    prefix: Arc<str>,
 }
 
 impl Qdrant {
@@ -61,7 +62,7 @@ impl Qdrant {
     /// # Errors
     /// [`ErrorKind::Config`] for an address or a key that cannot be.
     pub fn connect(options: &QdrantOptions) -> Result<Self> {
-        Ok(Self { wire: Arc::new(Wire::new(options)?), exact: options.exact })
+        Ok(Self { wire: Arc::new(Wire::new(options)?), exact: options.exact, prefix: options.prefix.as_str().into() })
     }
 
     async fn info(&self, name: &str) -> Result<Option<CollectionInfo>> {
@@ -161,6 +162,10 @@ impl Qdrant {
 
 #[async_trait]
 impl VectorStore for Qdrant {
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn describe(&self) -> String {
         format!("Qdrant at {}", self.wire.url)
     }

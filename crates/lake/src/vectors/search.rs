@@ -10,7 +10,7 @@ use super::table::{collection, payload_fields};
 use crate::embed::Embedder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
-use crate::pipeline::{Layer, TableName};
+use crate::pipeline::{EMBEDDING_CACHE, Layer, TableName};
 use crate::sink::Mark;
 use crate::storage::explain;
 use crate::table::{At, Progress, Scope, Snapshot};
@@ -123,7 +123,8 @@ impl Workspace {
                 (found.hits, progress.in_scope(&scope, &names).inputs.values().copied().min())
             }
             Some(store) => {
-                let mirrored = collection(&name.name, generation, made.dimensions, fields);
+                let collected = format!("{}{}", store.prefix(), name.name);
+                let mirrored = collection(&collected, generation, made.dimensions, fields);
                 let mark = Mark::new(&store.describe(), &format!("{}-{}", mirrored.name, mirrored.generation));
                 let acknowledged = mark.get(&progress, &scope);
                 let hits = store.search(&mirrored.name, self.id(), &vector, condition.as_ref(), search.limit).await?;
@@ -145,7 +146,7 @@ impl Workspace {
     async fn vector_table(&self, name: &str) -> Result<(Snapshot, Progress)> {
         let name: TableName = name.parse()?;
         let (mut found, mut others) = (vec![], vec![]);
-        for table in self.lake().tables().await?.into_iter().filter(|t| t.layer == Layer::Vectors) {
+        for table in self.lake().tables().await?.into_iter().filter(|t| t.layer == Layer::Vectors && t.name != EMBEDDING_CACHE) {
             if name.layer == Layer::Vectors && name != table {
                 others.push(table.to_string());
                 continue;

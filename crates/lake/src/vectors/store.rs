@@ -91,6 +91,11 @@ pub trait VectorStore: Send + Sync + Debug {
     /// What it is and where, without secrets: `Qdrant at http://localhost:6334`.
     fn describe(&self) -> String;
 
+    /// What the names of collections begin with here, so that several lakes can share a store.
+    fn prefix(&self) -> &str {
+        ""
+    }
+
     /// Makes the generation of the collection, if it is not there, with its indexes. Searches go to the published generation still.
     ///
     /// Gives whether it was there, so that its points may be relied on.

@@ -4,7 +4,7 @@ use super::Reader;
 use crate::diagnostic::{Span, Spanned};
 use crate::embed::{ChunkBy, Chunking};
 use crate::pipeline::key;
-use crate::pipeline::model::{Layer, Properties, TableName, VectorTable};
+use crate::pipeline::model::{EMBEDDING_CACHE, Layer, Properties, TableName, VectorTable};
 use crate::pipeline::name::{did_you_mean, one_of, parse_table};
 use crate::pipeline::origin::as_written;
 use crate::pipeline::yaml::{Kind, Mapping, Node};
@@ -12,6 +12,10 @@ use crate::pipeline::yaml::{Kind, Mapping, Node};
 impl Reader {
     pub(super) fn vectors(&mut self, name: Spanned<TableName>, _node: &Node, keys: &Mapping) -> Option<VectorTable> {
         self.refuse_unknown_keys(keys, key::VECTORS, "a vector table");
+        if name.value.name == EMBEDDING_CACHE {
+            let message = format!("`{EMBEDDING_CACHE}` is kept for the vectors of texts that come again");
+            self.report("bad-name", name.span, message, Some("call it something else".to_owned()));
+        }
         let from =
             self.required_text(keys, "from", &name, "silver.posts").and_then(|text| self.source_name(text, "a vector table"));
         let id = keys.get("id").map(|e| self.key_columns(&e.value, "id")).unwrap_or_default();

@@ -26,12 +26,14 @@ pub struct QdrantOptions {
     pub patience: Duration,
     /// Searches compare with every point of the workspace instead of following the index, which finds nearly all of the nearest.
     pub exact: bool,
+    /// What the names of collections begin with: letters, digits, `_` and `-`.
+    pub prefix: String,
 }
 
 impl Default for QdrantOptions {
     fn default() -> Self {
         let (url, patience) = (format!("http://localhost:{PORT}"), Duration::from_secs(60));
-        Self { url, api_key: None, patience, exact: false }
+        Self { url, api_key: None, patience, exact: false, prefix: String::new() }
     }
 }
 
@@ -48,6 +50,10 @@ impl fmt::Debug for QdrantOptions {
 /// [`ErrorKind::Config`] for a URL or a key that cannot be.
 pub(super) fn client(options: &QdrantOptions) -> Result<(String, Client)> {
     let (address, host_is_here) = address(&options.url)?;
+    if !options.prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+        return Err(Error::new(ErrorKind::Config, "`QDRANT_COLLECTION_PREFIX` cannot begin a name")
+            .with_hint("use letters, digits, `_` and `-`"));
+    }
     let api_key = options.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
     if let Some(key) = api_key {
         if !key.bytes().all(|b| b.is_ascii_graphic()) {
