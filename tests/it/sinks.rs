@@ -1,13 +1,13 @@
 //! Vectors and graph in step with the tables: in the lake's own tables, in Qdrant and in Neo4j.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lake_tests::bench::Bench;
 use lake_tests::binary::{Finished, assert_adds_up, table};
 use lake_tests::packages::{self, Package};
-use lake_tests::servers::{Neo4j, Qdrant};
+use lake_tests::servers::{Embeddings, Neo4j, Qdrant};
 use serde_json::Value;
 
 const PIPELINE: &str = "tests/pipelines/packages.yaml";
@@ -330,4 +330,57 @@ fn fifty_killed_runs_leave_the_stores_in_step() {
     feed.bench.run_pipeline(PIPELINE);
     feed.assert_tables_are_right();
     feed.assert_in_step();
+}
+
+#[test]
+fn a_text_is_sent_to_the_embedder_once_and_the_definition_decides_on_the_rest() {
+    let service = Embeddings::start();
+    let mut feed =
+        Feed::new(400).with_env("LLM_API_URL", service.url()).with_env("LLM_EMBEDDING_MODEL", "m").with_env("LLM_API_KEY", "k");
+    // Workspaces do not share vectors: each text, and in how many of them it is.
+    let texts = |feed: &Feed| -> BTreeMap<String, usize> {
+        let mut owners: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for p in feed.now.values().filter(|p| packages::has_vector(p)) {
+            owners.entry(p.description.clone()).or_default().insert(packages::workspace_of(&p.name));
+        }
+        owners.into_iter().map(|(text, owners)| (text, owners.len())).collect()
+    };
+    // Beside the texts, the embedder asks once a process how long vectors are.
+    let sent = |from: usize, feed: &Feed| -> BTreeMap<String, usize> {
+        let known = texts(feed);
+        let mut sent = BTreeMap::new();
+        for text in service.seen().into_iter().skip(from).filter(|t| known.contains_key(t)) {
+            *sent.entry(text).or_default() += 1;
+        }
+        sent
+    };
+    let first = feed.bench.run_pipeline(PIPELINE);
+    assert_eq!(table(&first, "vectors.packages")["rows_written"], feed.points());
+    let (wanted, found) = (texts(&feed), sent(0, &feed));
+    assert!(wanted.keys().eq(found.keys()), "every text");
+    assert!(found.iter().all(|(text, times)| *times <= wanted[text]), "none twice in a workspace, though rows share some");
+    assert!(service.with_key() > 0);
+
+    let before = (service.seen().len(), texts(&feed));
+    feed.change(10, 1_000_000);
+    feed.bench.run_pipeline(PIPELINE);
+    let new: Vec<String> = texts(&feed).into_keys().filter(|t| !before.1.contains_key(t)).collect();
+    assert!(!new.is_empty() && sent(before.0, &feed).keys().eq(&new), "only what is new");
+
+    let before = service.seen().len();
+    let all = feed.bench.run(["run", PIPELINE, "--full-refresh", "--output", "json"]).succeeded().json();
+    assert_eq!(table(&all, "vectors.packages")["rows_written"], feed.points());
+    assert!(sent(before, &feed).is_empty(), "all vectors come from the cache");
+
+    // Another embedder: a search by it is refused until the vectors are its own.
+    let workspace = packages::workspace_of(feed.now.keys().next().unwrap());
+    let search = |feed: &Feed| feed.bench.run(["search", "x", "-t", "vectors.packages", "-w", workspace]);
+    search(&feed).succeeded();
+    let feed = feed.with_env("LLM_EMBEDDING_MODEL", "other");
+    let refused = search(&feed);
+    assert!(refused.code() == 2 && refused.said().contains("were made by"), "{}", refused.said());
+    let again = feed.bench.run_pipeline(PIPELINE);
+    assert_eq!(table(&again, "vectors.packages")["strategy"], "replace");
+    search(&feed).succeeded();
+    feed.assert_tables_are_right();
 }

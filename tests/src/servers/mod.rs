@@ -1,6 +1,7 @@
 //! Real servers for tests. Each is installed at first use, pinned, into the tests' cache; listens on a free port of the loopback; and ends
 //! with the process that started it, however that ends, taking its data along.
 
+mod embeddings;
 mod install;
 mod minio;
 mod neo4j;
@@ -11,6 +12,7 @@ mod server;
 mod tls;
 mod versitygw;
 
+pub use embeddings::Embeddings;
 pub use minio::{Minio, MinioOptions, minio};
 pub use neo4j::{Neo4j, Neo4jAddress, neo4j};
 pub use qdrant::{Qdrant, QdrantAddress, QdrantCall, qdrant};

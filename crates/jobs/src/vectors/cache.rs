@@ -1,6 +1,8 @@
 //! Vectors by the text they were made of: a text that was embedded once is not embedded again by the same embedder.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
@@ -27,8 +29,8 @@ pub(crate) struct EmbeddingCache<'a> {
     context: &'a JobContext,
     table: Snapshot,
     model: String,
-    /// What is in the table for this model, by workspace and text.
-    there: HashSet<(String, String)>,
+    /// Hashes of what is in the table for this model: what is not among them needs no look.
+    there: HashSet<u64>,
     waiting: Vec<(String, String, Arc<[f32]>)>,
 }
 
@@ -55,14 +57,14 @@ impl<'a> EmbeddingCache<'a> {
         while let Some(batch) = stream.try_next().await.map_err(failed)? {
             let (workspaces, hashes) = (text_column(&batch, WORKSPACE_COLUMN)?, text_column(&batch, "text_hash")?);
             let pairs = workspaces.iter().zip(hashes.iter());
-            there.extend(pairs.filter_map(|(w, h)| Some((w?.to_owned(), h?.to_owned()))));
+            there.extend(pairs.filter_map(|(w, h)| Some(pair(w?, h?))));
         }
         Ok(Self { context, table, model: model.to_owned(), there, waiting: vec![] })
     }
 
     /// Those of the texts that are known, by workspace and hash.
     pub(crate) async fn find(&self, texts: &[(String, String)]) -> Result<HashMap<(String, String), Arc<[f32]>>> {
-        let wanted: HashSet<&(String, String)> = texts.iter().filter(|t| self.there.contains(*t)).collect();
+        let wanted: HashSet<&(String, String)> = texts.iter().filter(|(w, h)| self.there.contains(&pair(w, h))).collect();
         let mut found = HashMap::new();
         for (workspace, hash, vector) in &self.waiting {
             found.insert((workspace.clone(), hash.clone()), vector.clone());
@@ -128,9 +130,15 @@ impl<'a> EmbeddingCache<'a> {
         let change = Change { adds: writer.finish().await?, basis: Basis::Nothing, ..Default::default() };
         self.table.commit(change, Strategy::Append, &self.context.run_id).await?;
         self.table = create(self.context).await?;
-        self.there.extend(kept.into_iter().map(|(workspace, hash, _)| (workspace, hash)));
+        self.there.extend(kept.iter().map(|(workspace, hash, _)| pair(workspace, hash)));
         Ok(())
     }
+}
+
+fn pair(workspace: &str, hash: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (workspace, hash).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The table, made now if it is not there.
