@@ -384,3 +384,29 @@ fn a_text_is_sent_to_the_embedder_once_and_the_definition_decides_on_the_rest() 
     search(&feed).succeeded();
     feed.assert_tables_are_right();
 }
+
+#[test]
+fn another_mapping_fills_a_collection_beside_the_old_one_which_then_goes() {
+    let stores = Stores::start();
+    let feed = stores.feed(300);
+    feed.bench.run_pipeline(PIPELINE);
+    let text = std::fs::read_to_string(lake_tests::binary::checkout().join(PIPELINE)).unwrap();
+    let changed = text.replace("payload: { name: package,", "payload: { version: version, name: package,");
+    assert_ne!(text, changed);
+    let pipeline = feed.bench.path("packages.yaml");
+    std::fs::write(&pipeline, changed).unwrap();
+    let before = stores.qdrant.calls();
+    let old: BTreeSet<String> = before.iter().filter(|c| c.method == "Points.Upsert").map(|c| c.collection.clone()).collect();
+    let report = feed.bench.run_pipeline(pipeline.to_str().unwrap());
+    assert_eq!(sent(&report, "vectors.packages"), (feed.points(), 0));
+    assert_eq!(sent(&report, "graph.packages"), (0, 0));
+    let calls = stores.qdrant.calls().split_off(before.len());
+    assert!(calls.iter().filter(|c| c.method == "Points.Upsert").all(|c| !old.contains(&c.collection)), "{calls:?}");
+    let first_gone = calls.iter().position(|c| old.contains(&c.collection) && c.method.contains("Delete"));
+    let last_filled = calls.iter().rposition(|c| c.method == "Points.Upsert");
+    assert!(first_gone > last_filled && last_filled.is_some(), "{calls:?}");
+    let p = feed.now.values().find(|p| packages::has_vector(p)).unwrap();
+    let args = ["search", &p.description, "-t", "vectors.packages", "-w", packages::workspace_of(&p.name), "--output", "json"];
+    let found = feed.bench.run(args).succeeded().json();
+    assert!(found["hits"][0]["payload"]["version"].is_string(), "{found}");
+}
