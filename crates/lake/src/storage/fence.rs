@@ -146,20 +146,29 @@ impl Fenced {
     /// first, and the object's bytes, which no two writers share, say whether it was one of these.
     async fn create_surely(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
         let mut done = self.inner.put_opts(path, payload.clone(), options.clone()).await;
+        let mut unsure = done.as_ref().is_err_and(is_lost);
         for again in 0..SENT_AGAIN {
-            if !done.as_ref().is_err_and(is_lost) {
+            if !unsure {
                 return done;
             }
             tokio::time::sleep(Duration::from_millis(50 << again)).await;
-            done = match self.inner.put_opts(path, payload.clone(), options.clone()).await {
-                Err(there @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => {
-                    let found = self.inner.get(path).await?;
+            done = self.inner.put_opts(path, payload.clone(), options.clone()).await;
+            let there =
+                matches!(&done, Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }));
+            if !there {
+                unsure = done.as_ref().is_err_and(is_lost);
+                continue;
+            }
+            match self.inner.get(path).await {
+                Ok(found) => {
                     let (e_tag, version) = (found.meta.e_tag.clone(), found.meta.version.clone());
                     let own = found.bytes().await? == Bytes::from(payload.clone());
-                    return if own { Ok(PutResult { e_tag, version }) } else { Err(there) };
+                    return if own { Ok(PutResult { e_tag, version }) } else { done };
                 }
-                other => other,
-            };
+                // A store that has just started may not find what it knows to be there.
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         done
     }

@@ -37,9 +37,10 @@ impl HttpService for Service {
         self.breaker.admit(Instant::now()).map_err(|open| HttpError::new(HttpErrorKind::Unknown, open))?;
         let mut watch = Watch { breaker: &self.breaker, answered: false };
         let whole = is_short(&request);
+        let writes = request.method().as_str() == "PUT";
         let (method, path, started) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
         let answer = match self.inner.execute(request).await {
-            Ok(answer) if whole => read_whole(answer).await,
+            Ok(answer) if whole => read_whole(answer, writes).await,
             other => other,
         };
         watch.answered = true;
@@ -78,10 +79,22 @@ fn is_short(request: &HttpRequest) -> bool {
 }
 
 /// An answer whose body ended too early did not arrive: say so here, where it can be asked for again.
-async fn read_whole(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
-    let (parts, body) = answer.into_parts();
+async fn read_whole(answer: HttpResponse, writes: bool) -> Result<HttpResponse, HttpError> {
+    let (mut parts, body) = answer.into_parts();
     let bytes: Bytes = body.bytes().await.map_err(|e| HttpError::new(HttpErrorKind::Interrupted, e))?;
+    // MinIO cleans up its temporary files while it starts, those of requests at hand too, and says that what was to be written is not there.
+    if writes
+        && parts.status.as_u16() == 404
+        && find(&bytes, b"<Code>NoSuchKey</Code>")
+        && let Ok(unavailable) = 503_u16.try_into()
+    {
+        parts.status = unavailable;
+    }
     Ok(HttpResponse::from_parts(parts, bytes.into()))
+}
+
+fn find(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// A transport error that says its innermost cause itself: some of those who pass it on keep only its words.
