@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use lake::{Error, ErrorKind, Result, WorkspaceId};
 
-pub(crate) use self::compare::Difference;
+pub(crate) use self::compare::{Difference, internal, texts};
 pub(crate) use self::graph::GraphSink;
 pub use self::settings::Sinks;
 pub(crate) use self::vectors::VectorSink;

@@ -14,9 +14,10 @@ use lake::report::Strategy;
 use lake::table::{At, Basis, Change, Snapshot, TableWriter, WriterOptions, with_workspace};
 use lake::{ErrorKind, Result, WORKSPACE_COLUMN};
 
-use super::points::{internal, lists, text_column};
+use super::points::lists;
 use super::{failed, unqualified};
 use crate::context::JobContext;
+use crate::sinks::{internal, texts};
 
 /// Vectors that are kept by one commit: what a crash can lose.
 const KEPT_AT_ONCE: usize = 4096;
@@ -55,7 +56,7 @@ impl<'a> EmbeddingCache<'a> {
         let mut stream = rows.execute_stream().await.map_err(failed)?;
         let mut there = HashSet::new();
         while let Some(batch) = stream.try_next().await.map_err(failed)? {
-            let (workspaces, hashes) = (text_column(&batch, WORKSPACE_COLUMN)?, text_column(&batch, "text_hash")?);
+            let (workspaces, hashes) = (texts(&batch, WORKSPACE_COLUMN)?, texts(&batch, "text_hash")?);
             let pairs = workspaces.iter().zip(hashes.iter());
             there.extend(pairs.filter_map(|(w, h)| Some(pair(w?, h?))));
         }
@@ -63,13 +64,13 @@ impl<'a> EmbeddingCache<'a> {
     }
 
     /// Those of the texts that are known, by workspace and hash.
-    pub(crate) async fn find(&self, texts: &[(String, String)]) -> Result<HashMap<(String, String), Arc<[f32]>>> {
-        let wanted: HashSet<&(String, String)> = texts.iter().filter(|(w, h)| self.there.contains(&pair(w, h))).collect();
+    pub(crate) async fn find(&self, asked: &[(String, String)]) -> Result<HashMap<(String, String), Arc<[f32]>>> {
+        let wanted: HashSet<&(String, String)> = asked.iter().filter(|(w, h)| self.there.contains(&pair(w, h))).collect();
         let mut found = HashMap::new();
         for (workspace, hash, vector) in &self.waiting {
             found.insert((workspace.clone(), hash.clone()), vector.clone());
         }
-        found.retain(|at, _| texts.contains(at));
+        found.retain(|at, _| asked.contains(at));
         if wanted.is_empty() {
             return Ok(found);
         }
@@ -81,7 +82,7 @@ impl<'a> EmbeddingCache<'a> {
         let rows = rows.filter(unqualified("model").eq(lit(self.model.as_str())).and(among)).and_then(|r| r.select(columns));
         let mut stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
         while let Some(batch) = stream.try_next().await.map_err(failed)? {
-            let (workspaces, hashes) = (text_column(&batch, WORKSPACE_COLUMN)?, text_column(&batch, "text_hash")?);
+            let (workspaces, hashes) = (texts(&batch, WORKSPACE_COLUMN)?, texts(&batch, "text_hash")?);
             let vectors = batch.column_by_name("embedding").and_then(|c| c.as_list_opt::<i32>());
             let vectors = vectors.ok_or_else(|| internal("the cache has no vectors"))?;
             for row in 0..batch.num_rows() {

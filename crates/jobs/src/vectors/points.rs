@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::cache::EmbeddingCache;
 use crate::context::JobContext;
+use crate::sinks::{internal, texts};
 
 /// Changes when points are identified otherwise than before.
 pub(crate) const VERSION: &str = "points.v1";
@@ -79,11 +80,11 @@ impl<'a> PointWriter<'a> {
 
     /// Rows that are new or have changed.
     pub(crate) async fn upsert(&mut self, rows: &RecordBatch) -> Result<()> {
-        let texts = text_column(rows, "text")?;
+        let bodies = texts(rows, "text")?;
         let mut waiting: Vec<Chunk> = vec![];
         let mut counts = vec![];
         for row in 0..rows.num_rows() {
-            let cut = chunks(texts.value(row), self.chunking.as_ref(), self.embedder)?;
+            let cut = chunks(bodies.value(row), self.chunking.as_ref(), self.embedder)?;
             self.counted.rows += 1;
             self.counted.empty += u64::from(cut.is_empty());
             let count = i32::try_from(cut.len()).map_err(|_| internal("a text has too many chunks"))?;
@@ -121,7 +122,7 @@ impl<'a> PointWriter<'a> {
         if chunks.is_empty() {
             return Ok(());
         }
-        let workspaces = text_column(rows, WORKSPACE_COLUMN)?;
+        let workspaces = texts(rows, WORKSPACE_COLUMN)?;
         let owner = |chunk: &Chunk| workspaces.value(chunk.row as usize);
         let hashed: Vec<(String, String)> = chunks.iter().map(|c| (owner(c).to_owned(), text_hash(&c.text))).collect();
         let mut known: HashMap<(String, String), Arc<[f32]>> = match &self.cache {
@@ -163,7 +164,7 @@ impl<'a> PointWriter<'a> {
     /// Candidates that upsert.
     fn points(&mut self, rows: &RecordBatch, chunks: &[Chunk], vectors: &[Arc<[f32]>]) -> Result<RecordBatch> {
         let picked = UInt32Array::from_iter_values(chunks.iter().map(|c| c.row));
-        let (workspaces, keys) = (text_column(rows, WORKSPACE_COLUMN)?, text_column(rows, "row_key")?);
+        let (workspaces, keys) = (texts(rows, WORKSPACE_COLUMN)?, texts(rows, "row_key")?);
         let name = self.table.name.to_string();
         let ids = chunks.iter().map(|c| {
             let row = c.row as usize;
@@ -194,7 +195,7 @@ impl<'a> PointWriter<'a> {
     fn remove(&mut self, rows: &RecordBatch, kept: impl Fn(usize) -> i32) -> Result<()> {
         let old = rows.column_by_name(OLD_CHUNKS).and_then(|c| c.as_primitive_opt::<Int32Type>().cloned());
         let old = old.ok_or_else(|| internal("the number of chunks is missing"))?;
-        let (workspaces, keys) = (text_column(rows, WORKSPACE_COLUMN)?, text_column(rows, "row_key")?);
+        let (workspaces, keys) = (texts(rows, WORKSPACE_COLUMN)?, texts(rows, "row_key")?);
         let name = self.table.name.to_string();
         let (mut ids, mut owners) = (vec![], vec![]);
         for row in (0..rows.num_rows()).filter(|row| old.is_valid(*row)) {
@@ -245,12 +246,4 @@ pub(super) fn lists(field: &Field, vectors: &[Arc<[f32]>]) -> Result<ArrayRef> {
     let offsets = OffsetBuffer::from_lengths(vectors.iter().map(|v| v.len()));
     let lists = ListArray::try_new(item.clone(), offsets, Arc::new(values), None);
     Ok(Arc::new(lists.map_err(|e| internal("cannot make lists").with_source(e))?))
-}
-
-pub(super) fn text_column<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r StringArray> {
-    rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(|| internal("a column of texts is missing"))
-}
-
-pub(super) fn internal(message: &str) -> Error {
-    Error::new(ErrorKind::Internal, message)
 }
